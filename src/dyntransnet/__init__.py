@@ -1,0 +1,1 @@
+"""Liver and liver-tumor segmentation, from a scan to a served mask."""

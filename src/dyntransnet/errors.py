@@ -1,0 +1,63 @@
+"""Every error this package raises on purpose.
+
+DynTransNetError
+├── ParamsError        params.yaml breaks a rule
+├── ScanError          a scan or mask cannot be used
+│   └── DatasetError   some cases of a dataset cannot be used; all are listed
+├── OutputError        a result cannot be written where it was asked for
+├── ModelError         a model folder is incomplete, damaged or does not fit
+├── QualityGateError   a model is not good enough to register
+├── ParityError        an exported model disagrees with its source
+└── ServingError       the server refused, failed or was late
+
+A message names who, the rule and the value found: "must …, got …". The command
+line prints it as it is and exits with code 1; any other exception is a bug.
+"""
+
+from collections.abc import Sequence
+
+
+class DynTransNetError(Exception):
+    """The root: catch this to catch everything below."""
+
+
+class ParamsError(DynTransNetError):
+    """params.yaml breaks a rule."""
+
+
+class ScanError(DynTransNetError):
+    """A scan or mask cannot be used."""
+
+
+class DatasetError(ScanError):
+    """Some cases of a dataset cannot be used.
+
+    Args:
+        source: the dataset's folder or file.
+        problems: one line for each problem, each naming its case.
+    """
+
+    def __init__(self, source: object, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(f"{source}: {len(problems)} problem(s) found, nothing was written{lines}")
+
+
+class OutputError(DynTransNetError):
+    """A result cannot be written where it was asked for."""
+
+
+class ModelError(DynTransNetError):
+    """A model folder is incomplete, damaged or does not fit."""
+
+
+class QualityGateError(DynTransNetError):
+    """A model is not good enough to register."""
+
+
+class ParityError(DynTransNetError):
+    """An exported model disagrees with its source."""
+
+
+class ServingError(DynTransNetError):
+    """The server refused, failed or was late."""

@@ -1,0 +1,96 @@
+"""What a mask says in numbers: volumes, tumor burden, each lesion's size and place."""
+
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from scipy import ndimage
+
+from dyntransnet.contract import Label
+from dyntransnet.imaging.scan import Mask, spacing_of
+
+TOUCHING = np.ones((3, 3, 3), bool)
+"""Voxels that share a corner belong to one lesion (26-connected)."""
+
+
+class Lesion(BaseModel):
+    """One connected tumor.
+
+    Attributes:
+        volume_ml: milliliters.
+        diameter_mm: of the sphere of equal volume.
+        center_mm: RAS+ world coordinates of the center of mass.
+        voxels: how many.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    volume_ml: float
+    diameter_mm: float
+    center_mm: tuple[float, float, float]
+    voxels: int
+
+
+class Findings(BaseModel):
+    """A mask in numbers.
+
+    Attributes:
+        liver_ml: whole liver, tumors included.
+        tumor_ml: all tumors.
+        tumor_burden: tumor_ml / liver_ml, 0 where there is no liver.
+        lesions: largest first.
+        spacing_mm: voxel edges of the scan.
+        shape: voxels of the scan.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    liver_ml: float
+    tumor_ml: float
+    tumor_burden: float
+    lesions: tuple[Lesion, ...]
+    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return self.model_dump(mode="json")
+
+
+def measure(mask: Mask) -> Findings:
+    """Measure a mask on its own grid."""
+    counts = np.bincount(mask.labels.ravel(order="K"), minlength=3)
+    liver_ml = float(counts[Label.LIVER :].sum()) * mask.voxel_ml
+    tumor_ml = float(counts[Label.TUMOR]) * mask.voxel_ml
+    x, y, z = mask.labels.shape
+    return Findings(
+        liver_ml=liver_ml,
+        tumor_ml=tumor_ml,
+        tumor_burden=tumor_ml / liver_ml if liver_ml else 0.0,
+        lesions=tuple(find_lesions(mask)),
+        spacing_mm=spacing_of(mask.affine),
+        shape=(x, y, z),
+    )
+
+
+def find_lesions(mask: Mask) -> list[Lesion]:
+    """Every connected tumor, largest first."""
+    pieces, _ = ndimage.label(mask.labels == Label.TUMOR, structure=TOUCHING)
+    lesions = [
+        _lesion(pieces[box] == number, [edge.start for edge in box], mask)
+        for number, box in enumerate(ndimage.find_objects(pieces), start=1)
+    ]
+    return sorted(lesions, key=lambda lesion: -lesion.voxels)
+
+
+def _lesion(inside: np.ndarray, corner: list[int], mask: Mask) -> Lesion:
+    voxels = int(inside.sum())
+    volume_ml = voxels * mask.voxel_ml
+    index = np.argwhere(inside).mean(axis=0) + corner
+    x, y, z = (mask.affine @ [*index, 1.0])[:3]
+    return Lesion(
+        volume_ml=volume_ml,
+        diameter_mm=2 * (3 * volume_ml * 1000 / (4 * np.pi)) ** (1 / 3),
+        center_mm=(float(x), float(y), float(z)),
+        voxels=voxels,
+    )

@@ -1,0 +1,197 @@
+"""Scans and masks, and the file formats they come in.
+
+SimpleITK reads and writes; its [z, y, x] arrays and LPS world end here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from jaxtyping import Float32, Float64, Int16, UInt8
+
+from dyntransnet.atomic import new_file
+from dyntransnet.contract import Label
+from dyntransnet.errors import OutputError, ScanError
+
+READABLE = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")
+
+Voxels = Int16[np.ndarray, "x y z"] | Float32[np.ndarray, "x y z"]
+Affine = Float64[np.ndarray, "4 4"]
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A CT or MR image on its own grid.
+
+    Attributes:
+        id: name used in messages and reports.
+        voxels: (x, y, z); Hounsfield units for CT.
+        affine: voxel index to RAS+ millimeters.
+    """
+
+    id: str
+    voxels: Voxels
+    affine: Affine
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Labels 0 background, 1 liver, 2 tumor on a scan's grid.
+
+    Attributes:
+        labels: (x, y, z).
+        affine: voxel index to RAS+ millimeters.
+    """
+
+    labels: UInt8[np.ndarray, "x y z"]
+    affine: Affine
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in milliliters."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+
+def spacing_of(affine: Affine) -> tuple[float, float, float]:
+    """Voxel edge lengths in millimeters, in index order."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(x), float(y), float(z)
+
+
+def case_id_of(path: Path) -> str:
+    """A file's name without its format suffix."""
+    return path.name.removesuffix(suffix_of(path, READABLE))
+
+
+def suffix_of(path: Path, allowed: tuple[str, ...]) -> str:
+    """The format suffix of a file name.
+
+    Raises:
+        ScanError: it is none of ``allowed``.
+    """
+    for suffix in sorted(allowed, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return path.name[-len(suffix) :]
+    raise ScanError(f"{path.name}: extension must be one of {', '.join(allowed)}, got {path.name}")
+
+
+def read_scan(path: Path) -> Scan:
+    """Read a scan from NIfTI, NRRD or MetaImage.
+
+    Returns:
+        int16 voxels where the file's integers fit, else float32.
+
+    Raises:
+        ScanError: the file is missing, damaged, of another format, not one 3D
+            image of real numbers, or holds NaN or infinite voxels.
+    """
+    case = case_id_of(path)
+    array, affine = _read(path, case)
+    if np.issubdtype(array.dtype, np.integer) and _fits_int16(array):
+        return Scan(case, array.astype(np.int16, copy=False), affine)
+    voxels = array.astype(np.float32, copy=False)
+    if not np.isfinite(voxels).all():
+        bad = int((~np.isfinite(voxels)).sum())
+        raise ScanError(f"{case}: voxels must be finite, got {bad} NaN or infinite")
+    return Scan(case, voxels, affine)
+
+
+def read_mask(path: Path) -> Mask:
+    """Read a mask with labels 0, 1 and 2.
+
+    Raises:
+        ScanError: as ``read_scan``, or another label is found.
+    """
+    case = case_id_of(path)
+    array, affine = _read(path, case)
+    if not np.isfinite(array).all():
+        raise ScanError(f"{case}: labels must be finite, got NaN or infinite voxels")
+    found = set(np.unique(array).tolist())
+    if not found <= set(map(int, Label)):
+        shown = ", ".join(f"{value:g}" for value in sorted(found)[:8])
+        raise ScanError(f"{case}: labels must be 0, 1 or 2, got {shown}")
+    return Mask(array.astype(np.uint8, copy=False), affine)
+
+
+def write_scan(scan: Scan, path: Path) -> None:
+    """Write a scan; the suffix chooses the format.
+
+    Raises:
+        OutputError: the format or the place cannot be written to.
+    """
+    _write(scan.voxels, scan.affine, path)
+
+
+def write_mask(mask: Mask, path: Path) -> None:
+    """Write a mask as unsigned bytes; the suffix chooses the format.
+
+    Raises:
+        OutputError: the format or the place cannot be written to.
+    """
+    _write(mask.labels, mask.affine, path)
+
+
+def check_mask_path(path: Path) -> None:
+    """Make sure that a mask can be written in the format the name asks for.
+
+    Raises:
+        OutputError: the suffix is not one that can be written.
+    """
+    try:
+        suffix_of(path, WRITABLE)
+    except ScanError as error:
+        raise OutputError(str(error)) from error
+
+
+def _read(path: Path, case: str) -> tuple[np.ndarray, Affine]:
+    if not path.is_file():
+        raise ScanError(f"{case}: file must exist, got no {path.name}")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise ScanError(f"{case}: {path.name} must be a readable image, {_cause(error)}") from error
+    if image.GetDimension() != 3:
+        raise ScanError(f"{case}: must be one 3D image, got {image.GetDimension()}D {image.GetSize()}")
+    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise ScanError(f"{case}: voxels must be real numbers, got {image.GetPixelIDTypeAsString()}")
+    return sitk.GetArrayFromImage(image).T, _affine_of(image)
+
+
+def _cause(error: RuntimeError) -> str:
+    """The last line of an ITK message, which is the one that says why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "got " + lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ") if lines else "got an error"
+
+
+def _fits_int16(array: np.ndarray) -> bool:
+    if np.can_cast(array.dtype, np.int16):
+        return True
+    limits = np.iinfo(np.int16)
+    return bool(array.min() >= limits.min and array.max() <= limits.max)
+
+
+def _affine_of(image: sitk.Image) -> Affine:
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return _LPS_TO_RAS @ affine
+
+
+def _write(array: np.ndarray, affine: Affine, path: Path) -> None:
+    check_mask_path(path)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    lps = _LPS_TO_RAS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    compress = not path.name.endswith(".nii")
+    with new_file(path) as partial:
+        try:
+            sitk.WriteImage(image, str(partial), useCompression=compress)
+        except RuntimeError as error:
+            raise OutputError(f"{path}: must be writable, {_cause(error)}") from error

@@ -1,0 +1,92 @@
+"""From a scan to its mask: the one path that evaluation and serving share."""
+
+import numpy as np
+from jaxtyping import Float32
+from scipy import ndimage
+
+from dyntransnet.contract import Contract, Label
+from dyntransnet.imaging.checks import check_scan
+from dyntransnet.imaging.geometry import Matrices, Placement, Volume, resample_slabs
+from dyntransnet.imaging.intensity import AIR, normalize
+from dyntransnet.imaging.scan import Mask, Scan
+from dyntransnet.imaging.tiling import Predict, predict_tiled
+
+
+def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
+    """Label a scan on its own grid.
+
+    Args:
+        scan: a scan of the contract's modality.
+        predict: the network, windows to logits.
+        contract: how the network wants its input and what its output means.
+
+    Returns:
+        0 background, 1 liver, 2 tumor; tumor only within the liver, and the liver
+        in one piece.
+
+    Raises:
+        ScanError: the scan has no usable geometry.
+    """
+    check_scan(scan)
+    placement = Placement.of(scan.voxels.shape, scan.affine, contract.spacing_mm)
+    volume = normalize(placement.volume_of(scan.voxels), contract.intensity)
+    logits = predict_tiled(
+        volume, predict, patch_size=contract.patch_size, overlap=contract.overlap, padding=AIR
+    )
+    probabilities = one_liver(sigmoid(logits), contract.threshold)
+    return mask_on_scan(probabilities, placement, scan, contract.threshold)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Logits to probabilities, without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * logits))
+
+
+def one_liver(
+    probabilities: Float32[np.ndarray, "classes x y z"], threshold: float
+) -> Float32[np.ndarray, "classes x y z"]:
+    """Silence every liver component but the largest: a patient has one liver."""
+    pieces, count = ndimage.label(probabilities[0] >= threshold)
+    if count < 2:
+        return probabilities
+    largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    kept = probabilities.copy()
+    kept[0][(pieces > 0) & (pieces != largest)] = 0
+    return kept
+
+
+def mask_on_scan(
+    probabilities: Float32[np.ndarray, "classes x y z"],
+    placement: Placement,
+    scan: Scan,
+    threshold: float,
+) -> Mask:
+    """Bring probabilities to the scan's grid and take the threshold there.
+
+    Only the box that can hold liver is computed: interpolation never exceeds the
+    values it lies between.
+    """
+    labels = np.zeros(scan.voxels.shape, np.uint8, order="F")
+    liver, tumor = (placement.on_scan_axes(scores) for scores in probabilities)
+    if (liver >= threshold).any():
+        box, matrices = _box(liver, placement.to_scan, threshold)
+        inside = labels[box]
+        slabs = zip(resample_slabs(liver, matrices), resample_slabs(tumor, matrices), strict=True)
+        for (rows, p_liver), (_, p_tumor) in slabs:
+            is_liver = p_liver >= threshold
+            is_tumor = is_liver & (p_tumor >= threshold)
+            inside[:, :, rows] = is_liver * np.uint8(Label.LIVER) + is_tumor
+    return Mask(labels, scan.affine)
+
+
+def _box(
+    liver: Volume, to_scan: Matrices, threshold: float
+) -> tuple[tuple[slice, slice, slice], Matrices]:
+    """The scan voxels that some liver voxel of the network's grid reaches."""
+    found = ndimage.find_objects((liver >= threshold).astype(np.uint8))[0]
+    x, y, z = (
+        np.flatnonzero(matrix[:, span].any(axis=1)) for matrix, span in zip(to_scan, found, strict=True)
+    )
+    box = (slice(x[0], x[-1] + 1), slice(y[0], y[-1] + 1), slice(z[0], z[-1] + 1))
+    along_x, along_y, along_z = (matrix[rows] for matrix, rows in zip(to_scan, box, strict=True))
+    return box, (along_x, along_y, along_z)

@@ -1,0 +1,1 @@
+"""What can run a network; each is the same callable, windows to logits."""

@@ -1,0 +1,49 @@
+"""Load a model folder into the runtime that was asked for."""
+
+import importlib
+from pathlib import Path
+
+from dyntransnet.atomic import sha256_of
+from dyntransnet.contract import Contract
+from dyntransnet.errors import ModelError
+from dyntransnet.imaging.tiling import Predict
+
+ONNX_FILE = "model.onnx"
+
+RUNTIMES = {
+    "onnxruntime": "dyntransnet.runtimes.onnx_runtime",
+    "openvino": "dyntransnet.runtimes.openvino_runtime",
+}
+"""Runtime to module; each has ``load(path, contract) -> Predict``."""
+
+
+def load(folder: Path, runtime: str) -> tuple[Predict, Contract]:
+    """Load ``model.onnx`` and ``contract.json`` of a model folder.
+
+    Args:
+        folder: what ``export`` or ``publish`` wrote.
+        runtime: a key of ``RUNTIMES``.
+
+    Returns:
+        The network, and how to feed it.
+
+    Raises:
+        ModelError: a file is missing or damaged, or the runtime is unknown or
+            not installed.
+    """
+    contract = Contract.load(folder)
+    path = folder / ONNX_FILE
+    if not path.is_file():
+        raise ModelError(f"{folder}: must hold {ONNX_FILE}, got none")
+    if (found := sha256_of(path)) != contract.model_sha256:
+        raise ModelError(f"{path}: sha256 must be {contract.model_sha256}, got {found}")
+    if runtime not in RUNTIMES:
+        raise ModelError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime}")
+    try:
+        module = importlib.import_module(RUNTIMES[runtime])
+    except ImportError as error:
+        raise ModelError(
+            f"runtime {runtime} must be installed (pip install 'dyntransnet[runtime]'), got {error}"
+        ) from error
+    predict: Predict = module.load(path, contract)
+    return predict, contract
