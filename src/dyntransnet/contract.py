@@ -89,7 +89,9 @@ class Contract(Promise):
         try:
             return cls.model_validate_json(path.read_text())
         except OSError as error:
-            raise ModelError(f"{folder}: must hold {CONTRACT_FILE}, got {error.strerror}") from error
+            raise ModelError(
+                f"{folder}: must hold {CONTRACT_FILE}, got {error.strerror}"
+            ) from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"

@@ -47,11 +47,16 @@ class Placement:
         for target, axis in zip(spacing_mm, order, strict=True):
             ratio = target / scan_spacing[axis]
             count = max(1, round(shape[axis] / ratio))
-            down, up = axis_weights(shape[axis], count, ratio), axis_weights(count, shape[axis], 1 / ratio)
+            down, up = (
+                axis_weights(shape[axis], count, ratio),
+                axis_weights(count, shape[axis], 1 / ratio),
+            )
             # BLAS wants contiguous rows; a flipped view alone would be many times slower.
             to_grid[axis] = down[::-1].copy() if flipped[axis] else down
             to_scan[axis] = up[:, ::-1].copy() if flipped[axis] else up
-        return cls(order, (to_grid[0], to_grid[1], to_grid[2]), (to_scan[0], to_scan[1], to_scan[2]))
+        return cls(
+            order, (to_grid[0], to_grid[1], to_grid[2]), (to_scan[0], to_scan[1], to_scan[2])
+        )
 
     def volume_of(self, voxels: Voxels) -> Volume:
         """Bring a scan's voxels to the network's grid."""
@@ -70,7 +75,9 @@ def orientation_of(affine: Affine) -> tuple[tuple[int, int, int], tuple[bool, bo
         it runs against its world axis.
     """
     cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    order = max(permutations(range(3)), key=lambda p: sum(abs(cosines[w, a]) for w, a in enumerate(p)))
+    order = max(
+        permutations(range(3)), key=lambda p: sum(abs(cosines[w, a]) for w, a in enumerate(p))
+    )
     world_of = np.argsort(order)
     x, y, z = (bool(cosines[world_of[axis], axis] < 0) for axis in range(3))
     return (order[0], order[1], order[2]), (x, y, z)

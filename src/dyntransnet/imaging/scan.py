@@ -155,16 +155,24 @@ def _read(path: Path, case: str) -> tuple[np.ndarray, Affine]:
     except RuntimeError as error:
         raise ScanError(f"{case}: {path.name} must be a readable image, {_cause(error)}") from error
     if image.GetDimension() != 3:
-        raise ScanError(f"{case}: must be one 3D image, got {image.GetDimension()}D {image.GetSize()}")
+        raise ScanError(
+            f"{case}: must be one 3D image, got {image.GetDimension()}D {image.GetSize()}"
+        )
     if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
-        raise ScanError(f"{case}: voxels must be real numbers, got {image.GetPixelIDTypeAsString()}")
+        raise ScanError(
+            f"{case}: voxels must be real numbers, got {image.GetPixelIDTypeAsString()}"
+        )
     return sitk.GetArrayFromImage(image).T, _affine_of(image)
 
 
 def _cause(error: RuntimeError) -> str:
     """The last line of an ITK message, which is the one that says why."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "got " + lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ") if lines else "got an error"
+    return (
+        "got " + lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ")
+        if lines
+        else "got an error"
+    )
 
 
 def _fits_int16(array: np.ndarray) -> bool:

@@ -1,5 +1,8 @@
 """From a scan to its mask: the one path that evaluation and serving share."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float32
 from scipy import ndimage
@@ -8,8 +11,34 @@ from dyntransnet.contract import Contract, Label
 from dyntransnet.imaging.checks import check_scan
 from dyntransnet.imaging.geometry import Matrices, Placement, Volume, resample_slabs
 from dyntransnet.imaging.intensity import AIR, normalize
+from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import Mask, Scan
 from dyntransnet.imaging.tiling import Predict, predict_tiled
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a model says of a scan.
+
+    Attributes:
+        mask: labels on the scan's own grid.
+        report: ``lesions.Findings`` as JSON, with ``network`` and ``model_sha256`` of
+            the model that answered.
+    """
+
+    mask: Mask
+    report: dict[str, Any]
+
+
+def answer(scan: Scan, predict: Predict, contract: Contract) -> Segmentation:
+    """Label a scan and measure what was found, as the server does.
+
+    Raises:
+        ScanError: the scan has no usable geometry.
+    """
+    mask = segment(scan, predict, contract)
+    origin = {"network": contract.network.name, "model_sha256": contract.model_sha256}
+    return Segmentation(mask, measure(mask).to_json() | origin)
 
 
 def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
@@ -31,7 +60,12 @@ def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
     placement = Placement.of(scan.voxels.shape, scan.affine, contract.spacing_mm)
     volume = normalize(placement.volume_of(scan.voxels), contract.intensity)
     logits = predict_tiled(
-        volume, predict, patch_size=contract.patch_size, overlap=contract.overlap, padding=AIR
+        volume,
+        predict,
+        classes=len(contract.classes),
+        patch_size=contract.patch_size,
+        overlap=contract.overlap,
+        padding=AIR,
     )
     probabilities = one_liver(sigmoid(logits), contract.threshold)
     return mask_on_scan(probabilities, placement, scan, contract.threshold)
@@ -85,7 +119,8 @@ def _box(
     """The scan voxels that some liver voxel of the network's grid reaches."""
     found = ndimage.find_objects((liver >= threshold).astype(np.uint8))[0]
     x, y, z = (
-        np.flatnonzero(matrix[:, span].any(axis=1)) for matrix, span in zip(to_scan, found, strict=True)
+        np.flatnonzero(matrix[:, span].any(axis=1))
+        for matrix, span in zip(to_scan, found, strict=True)
     )
     box = (slice(x[0], x[-1] + 1), slice(y[0], y[-1] + 1), slice(z[0], z[-1] + 1))
     along_x, along_y, along_z = (matrix[rows] for matrix, rows in zip(to_scan, box, strict=True))

@@ -29,6 +29,7 @@ def predict_tiled(
     volume: Volume,
     predict: Predict,
     *,
+    classes: int,
     patch_size: tuple[int, int, int],
     overlap: float,
     padding: float,
@@ -39,6 +40,7 @@ def predict_tiled(
     Args:
         volume: network input (x, y, z).
         predict: takes windows (n, 1, x, y, z) and gives logits (n, classes, x, y, z).
+        classes: channels of the logits.
         patch_size: voxels of one window.
         overlap: share of a window's edge that neighbors share, in [0, 1).
         padding: value around a volume that is smaller than one window.
@@ -50,17 +52,14 @@ def predict_tiled(
     padded, inner = pad_to(volume, patch_size, padding)
     weight = gaussian_weight(patch_size)
     total = np.zeros(padded.shape, np.float32)
-    blended: np.ndarray | None = None
+    blended = np.zeros((classes, *padded.shape), np.float32)
     corners = list(window_corners(padded.shape, patch_size, overlap))
     for first in range(0, len(corners), batch_size):
         slices = [_window(corner, patch_size) for corner in corners[first : first + batch_size]]
         scores = predict(np.stack([padded[s] for s in slices])[:, None])
-        if blended is None:
-            blended = np.zeros((scores.shape[1], *padded.shape), np.float32)
         for window, score in zip(slices, scores, strict=True):
             blended[(slice(None), *window)] += weight * score
             total[window] += weight
-    assert blended is not None  # a padded volume always has a window  # noqa: S101
     blended /= total
     return blended[(slice(None), *inner)]
 
@@ -80,7 +79,8 @@ def window_corners(
 def gaussian_weight(patch_size: tuple[int, int, int]) -> Volume:
     """Blending weight of each voxel of a window, 1 at the center."""
     axes = [
-        np.exp(-0.5 * ((np.arange(edge) - (edge - 1) / 2) / (edge * SIGMA)) ** 2) for edge in patch_size
+        np.exp(-0.5 * ((np.arange(edge) - (edge - 1) / 2) / (edge * SIGMA)) ** 2)
+        for edge in patch_size
     ]
     weight = np.einsum("i,j,k->ijk", *axes)
     return np.maximum(weight / weight.max(), MIN_WEIGHT).astype(np.float32)

@@ -1,0 +1,186 @@
+"""One short command per stage, then segment, score, serve and demo.
+
+Only this module turns a package error into one line and exit code 1.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dyntransnet.config import Params
+from dyntransnet.errors import DynTransNetError
+
+app = typer.Typer(
+    help=__doc__.splitlines()[0],
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Source = Annotated[Path, typer.Argument(show_default=False)]
+Out = Annotated[Path, typer.Option(help="Where the result goes.", show_default=False)]
+ReportFolder = Annotated[
+    Path, typer.Option(help="Folder for the stage's report.", show_default=False)
+]
+RunFile = Annotated[Path, typer.Option(help="run.json of the training.", show_default=False)]
+
+
+@app.command()
+def ingest(source: Source, out: Out, manifest: Out) -> None:
+    """Take a dataset in: read, check, store one way."""
+    from dyntransnet.stages import ingest as stage
+
+    stage.run(source, cases=out, manifest=manifest, params=Params.load().ingest)
+
+
+@app.command()
+def split(manifest: Source, out: Out) -> None:
+    """Choose by patient who trains, validates and tests."""
+    from dyntransnet.stages import split as stage
+
+    stage.run(manifest, out, Params.load().split)
+
+
+@app.command()
+def preprocess(cases: Source, out: Out) -> None:
+    """Bring every case to the grid the network sees."""
+    from dyntransnet.stages import preprocess as stage
+
+    stage.run(cases, out, Params.load().preprocess)
+
+
+@app.command()
+def train(
+    cache: Source, splits: Source, manifest: Source, out: Out, report: ReportFolder, resume: Out
+) -> None:
+    """Train the network; every run is in MLflow."""
+    from dyntransnet.stages import train as stage
+
+    stage.run(cache, splits, manifest, out=out, report=report, resume=resume, params=Params.load())
+
+
+@app.command()
+def evaluate(checkpoint: Source, cases: Source, splits: Source, training: Source, out: Out) -> None:
+    """Segment the test scans as serving would, and score them."""
+    from dyntransnet.stages import evaluate as stage
+
+    stage.run(checkpoint, cases, splits, training, out=out, params=Params.load().evaluate)
+
+
+@app.command()
+def export(checkpoint: Source, cache: Source, out: Out, report: ReportFolder) -> None:
+    """Write ONNX, and prove that it gives the same masks."""
+    from dyntransnet.stages import export as stage
+
+    stage.run(checkpoint, cache, out=out, report=report, params=Params.load().export)
+
+
+@app.command()
+def register(
+    model: Source, evaluation: Source, parity: Source, cases: Source, run: RunFile, out: Out
+) -> None:
+    """Put the model into the registry; the gate decides who is champion."""
+    from dyntransnet.stages import register as stage
+
+    stage.run(model, evaluation, parity, cases, run=run, out=out, params=Params.load().register_)
+
+
+@app.command()
+def publish(receipt: Source, out: Out) -> None:
+    """Write the registry's champion into Triton's model repository."""
+    from dyntransnet.stages import publish as stage
+
+    stage.run(receipt, out, Params.load().publish)
+
+
+@app.command()
+def gate(
+    base: Annotated[Path, typer.Argument(help="metrics.json to be held against.")],
+    metrics: Annotated[Path, typer.Argument(help="metrics.json of this change.")],
+) -> None:
+    """Fail when Dice fell, as register would refuse."""
+    from dyntransnet.scoring import gate as rules
+
+    print(rules.compare_files(base, metrics, max_drop=Params.load().register_.max_dice_drop))
+
+
+@app.command()
+def phantoms(recipes: Source, out: Out) -> None:
+    """Write synthetic scans with their masks, in LiTS layout."""
+    from dyntransnet.imaging.phantom import read_recipes, write_phantoms
+
+    write_phantoms(read_recipes(recipes), out)
+
+
+@app.command()
+def segment(
+    scans: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
+    output: Annotated[Path, typer.Option(help="Mask file for one scan, else a folder.")],
+    url: Annotated[str, typer.Option(help="Server to ask, HOST:PORT.")] = "127.0.0.1:8001",
+    model: Annotated[Path | None, typer.Option(help="Model folder to run here instead.")] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write volumes and lesions too.")
+    ] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Write a picture too.")] = False,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait for one scan.")] = 120.0,
+) -> None:
+    """Label liver and tumors in scans, each on its own grid."""
+    from dyntransnet import files
+
+    jobs = files.plan_jobs(scans, output, report=report, preview=preview)
+    with files.segmenter(url, model, timeout_s=timeout_s) as segment_scan:
+        for job in jobs:
+            found = files.run_job(job, segment_scan).report
+            volumes = f"liver {found['liver_ml']:.0f} ml, tumor {found['tumor_ml']:.1f} ml"
+            print(f"{job.mask}: {volumes}")
+
+
+@app.command()
+def score(
+    truth: Annotated[Path, typer.Argument(help="Folder of reference masks.")],
+    predicted: Annotated[Path, typer.Argument(help="Folder of masks of the same names.")],
+    output: Annotated[Path, typer.Option(help="JSON file for the scores.")],
+) -> None:
+    """Score masks as evaluate does."""
+    from dyntransnet import files
+
+    for case, scores in files.score_folders(truth, predicted, output).items():
+        print(case, *(f"{name} Dice {row['dice']:.4f}" for name, row in scores.items()), sep="  ")
+
+
+@app.command()
+def serve(
+    repository: Annotated[Path, typer.Argument(help="Triton's model repository.")] = Path(
+        "model_repository"
+    ),
+    grpc_port: Annotated[int, typer.Option(help="0: any free one.")] = 8001,
+    http_port: Annotated[int, typer.Option(help="0: any free one.")] = 8000,
+    metrics_port: Annotated[int, typer.Option(help="0: any free one.")] = 8002,
+) -> None:
+    """Serve the published model on this machine until Ctrl-C."""
+    from dyntransnet import server
+
+    server.serve(repository, grpc_port=grpc_port, http_port=http_port, metrics_port=metrics_port)
+
+
+@app.command()
+def demo(cases: Source, splits: Source, repository: Source, out: Out) -> None:
+    """Serve the published model and have a test scan segmented."""
+    from dyntransnet import demo as whole_system
+
+    whole_system.run(cases, splits, repository, out)
+
+
+def main() -> None:
+    """Run a command; a package error becomes one line on stderr and exit code 1."""
+    try:
+        app()
+    except DynTransNetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

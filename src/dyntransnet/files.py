@@ -1,0 +1,199 @@
+"""Scans on disk in, masks on disk out: what ``segment`` and ``score`` do."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dyntransnet.atomic import check_writable, new_file
+from dyntransnet.client import SegmentationClient
+from dyntransnet.errors import DatasetError, OutputError, ScanError
+from dyntransnet.imaging.checks import check_pair
+from dyntransnet.imaging.scan import (
+    READABLE,
+    Mask,
+    Scan,
+    case_id_of,
+    check_mask_path,
+    read_mask,
+    read_scan,
+    suffix_of,
+    write_mask,
+)
+from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.runtimes.choice import load
+from dyntransnet.scoring.metrics import Row, score_case, summarize
+
+Segmenter = Callable[[Scan], Segmentation]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan and where its results go.
+
+    Attributes:
+        scan: file to read.
+        mask: file to write.
+        report: JSON file to write, or None.
+        preview: PNG file to write, or None.
+    """
+
+    scan: Path
+    mask: Path
+    report: Path | None
+    preview: Path | None
+
+
+@contextmanager
+def segmenter(url: str | None, model: Path | None, *, timeout_s: float) -> Iterator[Segmenter]:
+    """A way to have scans segmented: by a server, or by a model in this process.
+
+    Args:
+        url: host and gRPC port of a server; used where no model is given.
+        model: a model folder, as ``export`` writes it.
+        timeout_s: budget of each call to a server.
+
+    Raises:
+        ModelError: the model folder cannot be used.
+        ServingError: the client's package is missing.
+    """
+    if model:
+        predict, contract = load(model, "openvino")
+        yield lambda scan: answer(scan, predict, contract)
+    else:
+        with SegmentationClient(str(url), timeout_s=timeout_s) as client:
+            yield client.segment
+
+
+def plan_jobs(scans: Sequence[Path], output: Path, *, report: bool, preview: bool) -> list[Job]:
+    """Decide, before any work, what is read and what is written.
+
+    One scan file and an output with an image suffix: that file. Else the output is a
+    folder, and each mask has its scan's name.
+
+    Args:
+        scans: files, or folders whose scans are taken.
+        output: a mask file, or a folder.
+        report: whether a JSON report is written beside each mask.
+        preview: whether a PNG picture is written beside each mask.
+
+    Raises:
+        ScanError: a scan is missing or of an unknown format, or none is found.
+        OutputError: a mask cannot be written where it would go, or two would go there.
+    """
+    files = [file for path in scans for file in _scans_in(path)]
+    if not files:
+        raise ScanError(f"{scans[0]}: must hold scans ({', '.join(READABLE)}), got none")
+    to_file = len(files) == 1 and scans[0].is_file() and not output.is_dir() and output.suffix
+    masks = [output] if to_file else [output / _mask_name(file) for file in files]
+    if twice := sorted({mask.name for mask in masks if masks.count(mask) > 1}):
+        raise OutputError(f"{output}: each mask must have its own name, got {twice[0]} twice")
+    for file, mask in zip(files, masks, strict=True):
+        check_mask_path(mask)
+        check_writable(mask)
+        if mask.exists() and mask.samefile(file):
+            raise OutputError(f"{mask}: must not be the scan itself, got the same file")
+    return [
+        Job(
+            file,
+            mask,
+            report=_beside(mask, ".json") if report else None,
+            preview=_beside(mask, ".png") if preview else None,
+        )
+        for file, mask in zip(files, masks, strict=True)
+    ]
+
+
+def run_job(job: Job, segment: Segmenter) -> Segmentation:
+    """Segment one scan file and write what was asked for.
+
+    Raises:
+        DynTransNetError: the scan, the server or the output is at fault; no file is
+            left half-written.
+    """
+    scan = read_scan(job.scan)
+    found = segment(scan)
+    write_mask(found.mask, job.mask)
+    if job.report:
+        with new_file(job.report) as path:
+            path.write_text(json.dumps({"case": scan.id, **found.report}, indent=1) + "\n")
+    if job.preview:
+        draw_preview(scan, found.mask, job.preview, truth=None)
+    return found
+
+
+def draw_preview(scan: Scan, mask: Mask, target: Path, *, truth: Mask | None) -> None:
+    """Draw a mask, and the truth where it is known, on three planes of its scan."""
+    from dyntransnet.scoring.figures import draw_overlay  # matplotlib is slow to import
+
+    scores = score_case(truth, mask) if truth else {}
+    shown = "  ".join(f"Dice {name} {row['dice']:.3f}" for name, row in scores.items())
+    with new_file(target) as path:
+        draw_overlay(scan, mask, path, truth=truth, title=f"{scan.id}  {shown}".strip())
+
+
+def score_folders(truth: Path, predicted: Path, output: Path) -> dict[str, dict[str, Row]]:
+    """Score every mask of one folder against the mask of the same name in another.
+
+    Args:
+        truth: folder of reference masks.
+        predicted: folder of masks under test.
+        output: JSON file to write: summary per class, and each case's scores.
+
+    Returns:
+        Case id to its scores.
+
+    Raises:
+        DatasetError: masks are missing, damaged or lie on other grids; all are listed.
+        OutputError: the output cannot be written.
+    """
+    check_writable(output)
+    scores, problems = {}, []
+    for path in _scans_in(truth):
+        try:
+            scores[case_id_of(path)] = _score(path, predicted / path.name)
+        except ScanError as error:
+            problems.append(str(error))
+    if not scores and not problems:
+        problems = [f"{truth}: must hold masks ({', '.join(READABLE)}), got none"]
+    if problems:
+        raise DatasetError(predicted, problems)
+    result = {"summary": summarize(list(scores.values())), "cases": _without_nan(scores)}
+    with new_file(output) as path:
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    return scores
+
+
+def _score(truth: Path, predicted: Path) -> dict[str, Row]:
+    known, found = read_mask(truth), read_mask(predicted)
+    check_pair(Scan(case_id_of(truth), known.labels.astype("int16"), known.affine), found)
+    return score_case(known, found)
+
+
+def _without_nan(scores: dict[str, dict[str, Row]]) -> dict[str, Any]:
+    """JSON has no NaN: an undefined score is null."""
+    return {
+        case: {
+            name: {key: None if value != value else value for key, value in row.items()}
+            for name, row in rows.items()
+        }
+        for case, rows in scores.items()
+    }
+
+
+def _scans_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        suffix_of(path, READABLE)
+        return [path]
+    return sorted(file for file in path.iterdir() if file.name.lower().endswith(READABLE))
+
+
+def _mask_name(scan: Path) -> str:
+    """A mask is written as NIfTI where the scan's format cannot be one file."""
+    return f"{case_id_of(scan)}.nii.gz" if scan.suffix.lower() == ".mhd" else scan.name
+
+
+def _beside(mask: Path, suffix: str) -> Path:
+    return mask.with_name(case_id_of(mask) + suffix)

@@ -1,0 +1,1 @@
+"""What training is made of; the loop itself is in ``stages.train``."""

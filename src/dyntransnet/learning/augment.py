@@ -1,0 +1,99 @@
+"""Random changes of a training batch, drawn from (seed, step) and computed where it lies.
+
+Rotation, scaling and flips are one resampling of a larger window, so that no made-up
+border is ever seen.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from dyntransnet.config import AugmentParams
+
+AXES = {"x": 0, "y": 1, "z": 2}
+
+
+def margin_for(patch_size: tuple[int, int, int], params: AugmentParams) -> tuple[int, int, int]:
+    """The window to cut so that a rotated, enlarged patch mostly fits in it."""
+    reach = (1 + params.scale) * (1 + math.sin(math.radians(params.rotation_deg)))
+    x, y, z = (math.ceil(edge * reach / 2) * 2 for edge in patch_size)
+    return x, y, z
+
+
+def augment(
+    image: Float[Tensor, "n 1 x y z"],
+    label: Float[Tensor, "n 1 x y z"],
+    patch_size: tuple[int, int, int],
+    params: AugmentParams,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "n 1 a b c"], Float[Tensor, "n 1 a b c"]]:
+    """Turn, scale, flip and re-light a batch, and cut it to the patch.
+
+    Args:
+        image: windows larger than the patch, in [-1, 1].
+        label: 0, 1, 2 as floats; sampled to the nearest voxel.
+        patch_size: voxels of the result.
+        params: how far to go.
+        generator: where chance comes from; on the CPU, whatever the device.
+    """
+    grid = affine_grid(
+        _matrices(len(image), image.shape[2:], patch_size, params, generator),
+        [len(image), 1, *patch_size],
+        align_corners=False,
+    ).to(image)
+    image = grid_sample(image, grid, padding_mode="border", align_corners=False)
+    label = grid_sample(label, grid, mode="nearest", padding_mode="border", align_corners=False)
+    return relight(image, params, generator), label
+
+
+def relight(
+    image: Float[Tensor, "n 1 x y z"], params: AugmentParams, generator: torch.Generator
+) -> Float[Tensor, "n 1 x y z"]:
+    """Scale and shift intensities and add noise, inside the range the window allows."""
+
+    def around(center: float, spread: float) -> Tensor:
+        chance = torch.rand(len(image), 1, 1, 1, 1, generator=generator)
+        return (center + spread * (2 * chance - 1)).to(image)
+
+    noise = torch.randn(image.shape, generator=generator).to(image)
+    lit = image * around(1, params.intensity_scale) + around(0, params.intensity_shift)
+    return (lit + params.noise * noise).clamp(-1, 1)
+
+
+def _matrices(
+    count: int,
+    window: torch.Size,
+    patch_size: tuple[int, int, int],
+    params: AugmentParams,
+    generator: torch.Generator,
+) -> Float[Tensor, "n 3 4"]:
+    """One random map per window from patch to window coordinates, each in [-1, 1].
+
+    torch orders coordinates against the array's axes: z, y, x for an (x, y, z) array.
+    """
+
+    def spread(*size: int) -> Tensor:
+        return 2 * torch.rand(count, *size, generator=generator) - 1
+
+    turned = torch.linalg.matrix_exp(_skew(spread(3) * math.radians(params.rotation_deg)))
+    scaled = turned * (1 + params.scale * spread(1, 1))
+    flips = torch.ones(count, 3)
+    for axis in params.flip_axes:
+        flips[:, 2 - AXES[axis]] = torch.where(
+            torch.rand(count, generator=generator) < 0.5, -1.0, 1.0
+        )
+    patch = torch.tensor(patch_size[::-1], dtype=torch.float32)
+    full = torch.tensor(tuple(window)[::-1], dtype=torch.float32)
+    # Voxels of the patch, turned and scaled, as shares of the window's half edge.
+    linear = scaled * (flips * patch)[:, None, :] / full[None, :, None]
+    return torch.cat([linear, torch.zeros(count, 3, 1)], dim=2)
+
+
+def _skew(angle: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
+    """Rotation vectors as skew-symmetric matrices; their exponential is the rotation."""
+    x, y, z = angle.unbind(1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).reshape(-1, 3, 3)

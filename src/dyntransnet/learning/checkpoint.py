@@ -1,0 +1,137 @@
+"""Weights and training state on disk, as safetensors: no pickle.
+
+A *checkpoint* is a model folder: ``weights.safetensors`` and ``contract.json``. The
+*resume state* is all a stopped run needs to go on as if it had not stopped.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from dyntransnet.atomic import new_file, new_folder, sha256_of
+from dyntransnet.contract import Contract
+from dyntransnet.errors import ModelError
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+def save_checkpoint(weights: dict[str, torch.Tensor], contract: Contract, folder: Path) -> None:
+    """Write a model folder; its contract gets the weights' hash."""
+    with new_folder(folder) as partial:
+        save_file(_contiguous(weights), partial / WEIGHTS_FILE)
+        signed = contract.model_copy(update={"model_sha256": sha256_of(partial / WEIGHTS_FILE)})
+        signed.save(partial)
+
+
+def load_weights(folder: Path, contract: Contract) -> dict[str, torch.Tensor]:
+    """Read a model folder's weights.
+
+    Raises:
+        ModelError: they are missing, or not the ones the contract was signed for.
+    """
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise ModelError(f"{folder}: must hold {WEIGHTS_FILE}, got none")
+    if (found := sha256_of(path)) != contract.model_sha256:
+        raise ModelError(f"{path}: sha256 must be {contract.model_sha256}, got {found}")
+    return load_file(path)
+
+
+@dataclass
+class Progress:
+    """How far a run has come, beside its weights.
+
+    Attributes:
+        run_id: its MLflow run.
+        step: steps done.
+        best_step: after which the best weights were taken.
+        best_score: their validation score.
+        losses: mean training loss at some steps.
+        scores: validation Dice at some steps.
+    """
+
+    run_id: str
+    step: int = 0
+    best_step: int = 0
+    best_score: float = -1.0
+    losses: list[dict[str, float]] = field(default_factory=list)
+    scores: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything a stopped run needs; chance is drawn from (seed, step) and needs nothing."""
+
+    network: nn.Module
+    average: nn.Module
+    best: dict[str, torch.Tensor]
+    optimizer: torch.optim.Optimizer
+
+
+def resume_key(*parts: Any) -> str:
+    """Names a run by all that decides its outcome: another key is another run."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def save_state(state: TrainingState, progress: Progress, path: Path) -> None:
+    """Write the resume state, replacing the old one only when complete."""
+    tensors = {
+        **_prefixed("network", state.network.state_dict()),
+        **_prefixed("average", state.average.state_dict()),
+        **_prefixed("best", state.best),
+    }
+    for index, moments in state.optimizer.state_dict()["state"].items():
+        tensors |= _prefixed(f"optimizer/{index}", moments)
+    with new_file(path) as partial:
+        save_file(_contiguous(tensors), partial, metadata={"progress": json.dumps(vars(progress))})
+
+
+def load_state(state: TrainingState, path: Path) -> Progress:
+    """Put a saved state back, in place.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        tensors = load_file(path)
+        progress = Progress(**json.loads(_metadata(path)["progress"]))
+    except Exception as error:  # safetensors raises its own bare exception type
+        raise ModelError(f"{path}: must be a whole resume state, got {error}") from error
+    state.network.load_state_dict(_under("network", tensors))
+    state.average.load_state_dict(_under("average", tensors))
+    state.best.update(_under("best", tensors))
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in _under("optimizer", tensors).items():
+        index, key = name.split("/")
+        moments.setdefault(int(index), {})[key] = tensor
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    return progress
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as stream:
+        found: dict[str, str] = stream.metadata()
+    return found
+
+
+def _prefixed(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

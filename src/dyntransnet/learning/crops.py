@@ -1,0 +1,117 @@
+"""Training windows, cut from the memory-mapped cache.
+
+Every batch is drawn from (seed, step) alone, so that a resumed run sees the batches
+that the uninterrupted one would have seen.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float16, Float32, Int16, UInt8
+from torch import Tensor
+
+from dyntransnet.config import TrainParams
+from dyntransnet.imaging.intensity import AIR
+
+Batch = tuple[Float32[Tensor, "n 1 x y z"], Float32[Tensor, "n 1 x y z"]]
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """One case of the cache, memory-mapped.
+
+    Attributes:
+        id: the case.
+        image: network input.
+        label: 0 background, 1 liver, 2 tumor.
+        liver: indices of liver voxels.
+        tumor: indices of tumor voxels.
+    """
+
+    id: str
+    image: Float16[np.ndarray, "x y z"]
+    label: UInt8[np.ndarray, "x y z"]
+    liver: Int16[np.ndarray, "livers 3"]
+    tumor: Int16[np.ndarray, "tumors 3"]
+
+    @classmethod
+    def open(cls, folder: Path) -> "CachedCase":
+        """Map a case's arrays; nothing is read yet."""
+        image, label, liver, tumor = (
+            np.load(folder / f"{name}.npy", mmap_mode="r")
+            for name in ("image", "label", "liver", "tumor")
+        )
+        return cls(folder.name, image, label, liver, tumor)
+
+
+def batches(
+    cases: Sequence[CachedCase], params: TrainParams, *, edge: tuple[int, int, int], first: int
+) -> Iterator[Batch]:
+    """Endless batches from step ``first`` on, the next one cut while this one is used.
+
+    Args:
+        cases: where windows come from.
+        params: batch size, seed, and shares of tumor and liver windows.
+        edge: voxels of a window; larger than the patch, to leave room for rotation.
+        first: the step to start from.
+
+    Yields:
+        Images, and labels as floats.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        following: Future[Batch] = pool.submit(_batch, cases, params, edge, first)
+        while True:
+            ready, first = following.result(), first + 1
+            following = pool.submit(_batch, cases, params, edge, first)
+            yield ready
+
+
+def _batch(
+    cases: Sequence[CachedCase], params: TrainParams, edge: tuple[int, int, int], step: int
+) -> Batch:
+    rng = np.random.default_rng([params.seed, step])
+    pairs = [cut(case, center_in(case, params, rng), edge) for case in _drawn(cases, params, rng)]
+    images, labels = (
+        np.stack(arrays)[:, None].astype(np.float32) for arrays in zip(*pairs, strict=True)
+    )
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def _drawn(
+    cases: Sequence[CachedCase], params: TrainParams, rng: np.random.Generator
+) -> list[CachedCase]:
+    return [cases[index] for index in rng.integers(len(cases), size=params.batch_size)]
+
+
+def center_in(case: CachedCase, params: TrainParams, rng: np.random.Generator) -> np.ndarray:
+    """Choose a window's center: on a tumor, in the liver, or anywhere."""
+    chance = rng.random()
+    if chance < params.tumor_share and len(case.tumor):
+        return np.asarray(case.tumor[rng.integers(len(case.tumor))])
+    if chance < params.tumor_share + params.liver_share and len(case.liver):
+        return np.asarray(case.liver[rng.integers(len(case.liver))])
+    return rng.integers(case.image.shape)
+
+
+def cut(
+    case: CachedCase, center: np.ndarray, edge: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A window of image and label around a voxel, moved to lie inside the volume.
+
+    Where the volume is smaller than the window, air surrounds it.
+    """
+    inside, widths = [], []
+    for middle, size, length in zip(center, case.image.shape, edge, strict=True):
+        start = int(np.clip(middle - length // 2, 0, max(0, size - length)))
+        missing = max(0, length - size)
+        inside.append(slice(start, start + length))
+        widths.append((missing // 2, missing - missing // 2))
+    window = tuple(inside)
+    return (
+        np.pad(case.image[window], widths, constant_values=AIR),
+        np.pad(case.label[window], widths),
+    )

@@ -1,0 +1,46 @@
+"""How the learning rate and the averaged weights move with the step."""
+
+import math
+
+import torch
+from torch import nn
+
+from dyntransnet.config import TrainParams
+
+
+def learning_rate(step: int, params: TrainParams) -> float:
+    """Linear warm-up, then half a cosine down to zero.
+
+    Args:
+        step: from 0.
+        params: peak rate, number of steps, share that warms up.
+    """
+    warmup = max(1, round(params.warmup_share * params.steps))
+    if step < warmup:
+        return params.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, params.steps - warmup)
+    return params.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def average_into(average: nn.Module, network: nn.Module, step: int, decay: float) -> None:
+    """Move an exponential average of the weights one step on.
+
+    Early on the average is short, so that it does not remember the initial weights.
+    """
+    keep = min(decay, (1 + step) / (10 + step))
+    for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, 1 - keep)
+        else:
+            old.copy_(new)
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Decay matrices and kernels; leave biases, norms and other vectors alone."""
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    vectors = [p for p in network.parameters() if p.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]

@@ -1,0 +1,62 @@
+"""A model put to the test: scans it never saw, segmented as serving would, and scored."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dyntransnet.atomic import sha256_of
+from dyntransnet.contract import Contract
+from dyntransnet.imaging.scan import Mask, Scan, read_mask, read_scan
+from dyntransnet.imaging.segment import segment
+from dyntransnet.imaging.tiling import Predict
+from dyntransnet.scoring.metrics import Row, score_case
+
+SCAN_FILE, MASK_FILE = "scan.nii.gz", "mask.nii.gz"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One test case with the model's answer.
+
+    Attributes:
+        case: its id.
+        scan: what the model saw.
+        truth: the reference mask.
+        predicted: the model's mask.
+        scores: per class, as ``score_case`` gives them.
+    """
+
+    case: str
+    scan: Scan
+    truth: Mask
+    predicted: Mask
+    scores: dict[str, Row]
+
+
+def run_trials(
+    cases: Path, ids: Sequence[str], predict: Predict, contract: Contract
+) -> Iterator[Trial]:
+    """Segment and score cases one after another, on their own grids.
+
+    Args:
+        cases: what ``ingest`` wrote.
+        ids: the test cases.
+        predict: the network.
+        contract: how it wants its input.
+    """
+    for case in ids:
+        scan, truth = read_scan(cases / case / SCAN_FILE), read_mask(cases / case / MASK_FILE)
+        predicted = segment(scan, predict, contract)
+        yield Trial(case, scan, truth, predicted, score_case(truth, predicted))
+
+
+def test_set_hash(cases: Path, ids: Sequence[str]) -> str:
+    """Names a test set: two models are compared only on the same one."""
+    files = [
+        (case, sha256_of(cases / case / name))
+        for case in sorted(ids)
+        for name in (SCAN_FILE, MASK_FILE)
+    ]
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()

@@ -1,0 +1,125 @@
+"""Write ONNX, and prove on real windows that it gives the masks torch gives."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dyntransnet.atomic import new_file, new_folder, sha256_of
+from dyntransnet.config import ExportParams
+from dyntransnet.contract import Contract
+from dyntransnet.errors import ParityError
+from dyntransnet.imaging.tiling import Predict, Windows
+from dyntransnet.learning.crops import CachedCase, cut
+from dyntransnet.repository import MAX_BATCH_SIZE
+from dyntransnet.runtimes.choice import ONNX_FILE, RUNTIMES, load
+from dyntransnet.runtimes.torch_runtime import load_network, predictor
+from dyntransnet.scoring.metrics import CLASSES, dice
+
+
+def run(checkpoint: Path, cache: Path, *, out: Path, report: Path, params: ExportParams) -> None:
+    """Export a checkpoint; nothing is written when a runtime disagrees with torch.
+
+    Args:
+        checkpoint: what ``train`` wrote.
+        cache: what ``preprocess`` wrote; windows of it are compared.
+        out: model folder to write: model.onnx and its contract.
+        report: folder to write: parity.json.
+        params: opset and limits.
+
+    Raises:
+        ParityError: logits or masks differ by more than the limits allow.
+    """
+    contract = Contract.load(checkpoint)
+    network = load_network(checkpoint, contract)
+    windows = liver_windows(cache, contract, params.windows)
+    with new_folder(out) as folder:
+        write_onnx(network, folder / ONNX_FILE, contract, params.opset)
+        signed = contract.model_copy(update={"model_sha256": sha256_of(folder / ONNX_FILE)})
+        signed.save(folder)
+        parity = {
+            name: compare(predictor(network), load(folder, name)[0], windows) for name in RUNTIMES
+        }
+        if broken := disagreements(parity, params):
+            raise ParityError(f"{checkpoint}: {'; '.join(broken)}")
+    with new_file(report / "parity.json") as path:
+        path.write_text(json.dumps({"windows": len(windows), "runtimes": parity}, indent=1) + "\n")
+    for name, row in parity.items():
+        shown = f"within {row['max_difference']:.1e} of torch, Dice {row['dice_min']:.5f}"
+        print(f"export: {name} {shown}")
+
+
+def write_onnx(network: nn.Module, path: Path, contract: Contract, opset: int) -> None:
+    """Write a network as one ONNX file with named tensors and a free batch size."""
+    window = torch.zeros(2, 1, *contract.patch_size)
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH_SIZE)
+    with torch.no_grad():
+        torch.onnx.export(
+            network.cpu().eval(),
+            (window,),
+            path,
+            input_names=[contract.input_name],
+            output_names=[contract.output_name],
+            opset_version=opset,
+            dynamic_shapes=({0: batch},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def liver_windows(cache: Path, contract: Contract, count: int) -> Windows:
+    """Windows around tumors and livers of as many cases, evenly chosen."""
+    cases = [CachedCase.open(path) for path in sorted(cache.iterdir()) if path.is_dir()]
+    chosen = [cases[index * len(cases) // count] for index in range(count)]
+    centers = [
+        next((c for c in (case.tumor, case.liver) if len(c)), np.zeros((1, 3), int))
+        for case in chosen
+    ]
+    cuts = [
+        cut(case, center[len(center) // 2], contract.patch_size)[0]
+        for case, center in zip(chosen, centers, strict=True)
+    ]
+    return np.stack(cuts)[:, None].astype(np.float32)
+
+
+def compare(reference: Predict, tested: Predict, windows: Windows) -> dict[str, Any]:
+    """How far one runtime's logits and masks are from another's.
+
+    Returns:
+        ``max_difference`` and ``mean_difference`` of logits, and per class the ``dice``
+        between the masks, None where both are empty.
+    """
+    expected, found = reference(windows), tested(windows)
+    difference = np.abs(expected - found)
+    dices = {
+        name: dice(expected[:, channel] >= 0, found[:, channel] >= 0)
+        for channel, name in enumerate(CLASSES)
+    }
+    known = {name: None if np.isnan(value) else value for name, value in dices.items()}
+    return {
+        "max_difference": float(difference.max()),
+        "mean_difference": float(difference.mean()),
+        "dice": known,
+        "dice_min": min((value for value in known.values() if value is not None), default=1.0),
+    }
+
+
+def disagreements(parity: dict[str, dict[str, Any]], params: ExportParams) -> list[str]:
+    """Every limit that a runtime breaks, NaN included."""
+    broken = []
+    for name, row in parity.items():
+        if not row["max_difference"] <= params.max_difference:
+            broken.append(
+                f"{name} logits must be within {params.max_difference:g} of torch's, "
+                f"got {row['max_difference']:.3g}"
+            )
+        if not row["dice_min"] >= params.min_dice:
+            broken.append(
+                f"{name} masks must have Dice {params.min_dice:g} with torch's, "
+                f"got {row['dice_min']:.5f}"
+            )
+    return broken

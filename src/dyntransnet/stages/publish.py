@@ -1,0 +1,60 @@
+"""Write the registry's champion into Triton's model repository.
+
+Always from the registry, never from the training folder: what is served is what
+was promoted, by the gate or by a person in the MLflow UI.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from dyntransnet.atomic import new_file, sha256_of
+from dyntransnet.config import PublishParams
+from dyntransnet.contract import CONTRACT_FILE, Contract
+from dyntransnet.errors import ModelError
+from dyntransnet.repository import CONFIG_FILE, NETWORK, VERSION, network_config
+from dyntransnet.runtimes.choice import ONNX_FILE
+from dyntransnet.tracking import alias_version, connect, download
+
+
+def run(receipt: Path, out: Path, params: PublishParams) -> None:
+    """Publish the version that holds the alias.
+
+    Args:
+        receipt: what ``register`` wrote; names the model and the alias.
+        out: Triton's model repository.
+        params: how Triton runs the network.
+
+    Raises:
+        ModelError: no version holds the alias, or its file is not what was registered.
+    """
+    named = json.loads(receipt.read_text())
+    client = connect()
+    champion = alias_version(client, named["model"], named["alias"])
+    if champion is None:
+        raise ModelError(
+            f"{named['model']}: a version must hold the alias {named['alias']}, got none"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = download(client, named["model"], champion.version, Path(scratch))
+        write_network(folder, out / NETWORK, params)
+    print(f"publish: {named['model']} version {champion.version} -> {out / NETWORK}")
+
+
+def write_network(model: Path, target: Path, params: PublishParams) -> None:
+    """Place a model folder's files in the repository; the contract comes last.
+
+    Raises:
+        ModelError: the ONNX file is not the one the contract was signed for.
+    """
+    contract = Contract.load(model)
+    if (found := sha256_of(model / ONNX_FILE)) != contract.model_sha256:
+        raise ModelError(
+            f"{model / ONNX_FILE}: sha256 must be {contract.model_sha256}, got {found}"
+        )
+    with new_file(target / CONFIG_FILE) as path:
+        path.write_text(network_config(contract, params.backend, runtime=params.runtime))
+    for name in (ONNX_FILE, CONTRACT_FILE):
+        with new_file(target / VERSION / name) as path:
+            shutil.copyfile(model / name, path)

@@ -1,0 +1,136 @@
+"""Choose who trains, validates and tests: by patient, never by scan.
+
+Patients are ranked by tumor burden and dealt out in blocks, so that every part
+gets its share of small and large burdens.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dyntransnet.atomic import new_file
+from dyntransnet.config import SplitParams
+from dyntransnet.errors import ParamsError
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Scans that must stay on one side of every split."""
+
+    cases: tuple[str, ...]
+    tumor_burden: float
+
+
+def run(manifest: Path, out: Path, params: SplitParams) -> None:
+    """Split a dataset by patient.
+
+    Args:
+        manifest: what ``ingest`` wrote.
+        out: JSON file to write: test cases, and folds of train and validation cases.
+        params: how.
+
+    Raises:
+        ParamsError: a named case is unknown, or there are too few patients.
+    """
+    rows = json.loads(manifest.read_text())["cases"]
+    patients = group_patients(rows, params.same_patient)
+    splits = split_patients(patients, params)
+    with new_file(out) as path:
+        path.write_text(json.dumps({"version": 1, **splits}, indent=1))
+    test, folds = len(splits["test"]), len(splits["folds"])
+    print(f"split: {len(patients)} patients, {test} test cases, {folds} folds")
+
+
+def group_patients(
+    rows: Sequence[dict[str, Any]], same_patient: Sequence[Sequence[str]]
+) -> list[Patient]:
+    """Gather the scans of each patient.
+
+    Args:
+        rows: the manifest's cases.
+        same_patient: groups of case ids that are one patient although the dataset
+            does not say so.
+
+    Raises:
+        ParamsError: a group names an unknown case.
+    """
+    owner = {row["id"]: row["patient"] for row in rows}
+    for group in same_patient:
+        _check_known(group, owner, "split.same_patient")
+        merged = {owner[case] for case in group}
+        owner = {case: min(merged) if name in merged else name for case, name in owner.items()}
+    burdens = {row["id"]: row["tumor_ml"] / max(row["liver_ml"], 1e-9) for row in rows}
+    by_patient: dict[str, list[str]] = {}
+    for case, name in owner.items():
+        by_patient.setdefault(name, []).append(case)
+    return [
+        Patient(tuple(cases), max(burdens[case] for case in cases)) for cases in by_patient.values()
+    ]
+
+
+def split_patients(patients: Sequence[Patient], params: SplitParams) -> dict[str, Any]:
+    """Deal patients to the test set and to folds.
+
+    Returns:
+        ``test``: case ids; ``folds``: for each, ``train`` and ``validation`` case ids.
+
+    Raises:
+        ParamsError: a test case is unknown, or too few patients are left for the folds.
+    """
+    rng = np.random.default_rng(params.seed)
+    ranked = sorted(patients, key=lambda patient: (patient.tumor_burden, patient.cases))
+    test = _named_test(ranked, params.test_cases) or _drawn_test(ranked, params.test_share, rng)
+    rest = [patient for patient in ranked if patient not in test]
+    if len(rest) < params.folds:
+        raise ParamsError(
+            f"split.folds: must not exceed the {len(rest)} patients outside the test set, "
+            f"got {params.folds}"
+        )
+    dealt = _deal(rest, params.folds, rng)
+    folds = [
+        {
+            "train": _cases_of(p for other in dealt if other is not part for p in other),
+            "validation": _cases_of(part),
+        }
+        for part in dealt
+    ]
+    return {"test": _cases_of(test), "folds": folds}
+
+
+def _named_test(patients: Sequence[Patient], cases: Sequence[str]) -> list[Patient]:
+    """Whole patients: naming one scan of a patient takes the others along."""
+    _check_known(
+        cases, {case for patient in patients for case in patient.cases}, "split.test_cases"
+    )
+    return [patient for patient in patients if set(cases) & set(patient.cases)]
+
+
+def _drawn_test(ranked: Sequence[Patient], share: float, rng: np.random.Generator) -> list[Patient]:
+    """One patient from each of ``share`` x n blocks of equal burden."""
+    count = round(share * len(ranked))
+    blocks = np.array_split(np.arange(len(ranked)), count) if count else []
+    return [ranked[int(rng.choice(block))] for block in blocks]
+
+
+def _deal(ranked: Sequence[Patient], folds: int, rng: np.random.Generator) -> list[list[Patient]]:
+    """Each block of ``folds`` neighbors in burden gives one patient to each fold."""
+    dealt: list[list[Patient]] = [[] for _ in range(folds)]
+    for first in range(0, len(ranked), folds):
+        for fold, patient in zip(
+            rng.permutation(folds), ranked[first : first + folds], strict=False
+        ):
+            dealt[fold].append(patient)
+    return dealt
+
+
+def _cases_of(patients: Any) -> list[str]:
+    return sorted(case for patient in patients for case in patient.cases)
+
+
+def _check_known(cases: Sequence[str], known: Any, key: str) -> None:
+    if unknown := sorted(set(cases) - set(known)):
+        raise ParamsError(f"{key}: must name cases of the dataset, got {', '.join(unknown)}")

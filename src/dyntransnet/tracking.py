@@ -1,0 +1,159 @@
+"""MLflow: every run, and the registry that models are served from.
+
+``MLFLOW_TRACKING_URI`` is honored; without it a sqlite store beside dvc.yaml is used.
+"""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+
+from dyntransnet.errors import DynTransNetError
+
+DEFAULT_STORE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+
+LOCK_FILE = Path("dvc.lock")
+SYSTEM_METRICS_INTERVAL_S = 5
+
+
+def connect() -> MlflowClient:
+    """Point MLflow at the store and return a client for it."""
+    mlflow.set_tracking_uri(store_uri())
+    return MlflowClient()
+
+
+def store_uri() -> str:
+    """Where runs and models are kept."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DEFAULT_STORE).resolve()}"
+
+
+@contextmanager
+def training_run(
+    experiment: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str | None
+) -> Iterator[str]:
+    """A run with parameters, origin and system metrics; an interrupted one goes on.
+
+    Args:
+        experiment: its name; made if new.
+        params: nested sections; logged flat, as ``section.key``.
+        tags: more to know the run by.
+        run_id: a run to go on with.
+
+    Yields:
+        The run's id.
+    """
+    client = connect()
+    mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_INTERVAL_S)
+    known = run_id if run_id and _exists(client, run_id) else None
+    with mlflow.start_run(
+        run_id=known,
+        experiment_id=_experiment_id(client, experiment),
+        log_system_metrics=True,
+    ) as run:
+        if not known:
+            mlflow.log_params(dict(_flat(params)))
+        mlflow.set_tags({**origin(), **tags})
+        yield run.info.run_id
+
+
+@contextmanager
+def same_run(run_id: str) -> Iterator[None]:
+    """Log into a run that an earlier stage started."""
+    connect()
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        yield
+
+
+def origin() -> dict[str, str]:
+    """What code and data a run came from: git commit and the hash of dvc.lock."""
+    lock = LOCK_FILE.read_bytes() if LOCK_FILE.is_file() else b""
+    return {
+        "git_commit": _git("rev-parse", "HEAD") or "none",
+        "git_dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
+        "dvc_lock_sha256": hashlib.sha256(lock).hexdigest(),
+    }
+
+
+def _git(*command: str) -> str:
+    try:
+        done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _exists(client: MlflowClient, run_id: str) -> bool:
+    try:
+        client.get_run(run_id)
+    except mlflow.exceptions.MlflowException:
+        return False
+    return True
+
+
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    if found := client.get_experiment_by_name(name):
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, artifact_location=_artifact_location()))
+
+
+def _artifact_location() -> str | None:
+    """Beside a local sqlite store; a server decides for itself."""
+    prefix = "sqlite:///"
+    if not store_uri().startswith(prefix):
+        return None
+    return (Path(store_uri().removeprefix(prefix)).resolve().parent / ARTIFACTS).as_uri()
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def register_version(
+    client: MlflowClient, model: str, *, source: str, run_id: str, tags: Mapping[str, str]
+) -> str:
+    """Add a version to a registered model, which is made if new.
+
+    Returns:
+        The version's number.
+    """
+    try:
+        client.create_registered_model(model)
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(model, source, run_id=run_id, tags=dict(tags))
+    return str(version.version)
+
+
+def alias_version(client: MlflowClient, model: str, alias: str) -> Any | None:
+    """The version an alias points to, or None."""
+    try:
+        return client.get_model_version_by_alias(model, alias)
+    except mlflow.exceptions.MlflowException:
+        return None
+
+
+def download(client: MlflowClient, model: str, version: str, folder: Path) -> Path:
+    """Fetch a registered version's files.
+
+    Raises:
+        DynTransNetError: the store cannot give them.
+    """
+    try:
+        uri = client.get_model_version_download_uri(model, version)
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise DynTransNetError(
+            f"{model} version {version}: must be readable from the registry, got {error}"
+        ) from error
