@@ -1,0 +1,59 @@
+# Everything a person or CI runs. `make` alone lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+DATA ?= data/lits
+NAME ?= real
+BASE ?= origin/main
+export PATH := $(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath mlflow.db)
+
+.PHONY: help install demo real mlflow serve publish gate check test lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## make .venv from the lock file
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: install ## data, training, registry, Triton and client on this machine
+	dvc repro --quiet
+	dyntransnet demo data/cases data/splits.json model_repository --out demo
+
+real: install ## the same on a LiTS folder: make real DATA=path/to/lits
+	bash experiments/real.sh $(NAME) $(abspath $(DATA))
+
+mlflow: install ## open the runs and the model registry at http://127.0.0.1:5000
+	mlflow server --backend-store-uri $(MLFLOW_TRACKING_URI) --host 127.0.0.1 --port 5000
+
+serve: install ## serve the published model on this machine
+	dyntransnet serve model_repository
+
+publish: install ## put what holds the alias in MLflow into model_repository
+	dvc repro --single-item --force publish
+
+gate: install ## fail if Dice fell against the metrics committed at BASE
+	@mkdir -p build
+	git show $(BASE):reports/evaluate/metrics.json > build/base-metrics.json
+	dyntransnet gate build/base-metrics.json reports/evaluate/metrics.json
+
+check: install ## ruff, mypy --strict, import rules
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+test: install ## every test, the pipeline end to end included
+	pytest
+
+lock: ## resolve requirements.lock anew from pyproject.toml
+	bash experiments/lock.sh
+
+clean: ## remove what the pipeline wrote; the environment stays
+	rm -rf data/cases data/cache data/manifest.json data/splits.json models reports/train reports/export demo
