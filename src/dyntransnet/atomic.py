@@ -16,8 +16,8 @@ PARTIAL = ".partial"
 def new_file(path: Path) -> Iterator[Path]:
     """Give a path to write to; it becomes ``path`` when the block ends well.
 
-    The temporary name keeps the suffixes, for writers that read the format from
-    the name.
+    The temporary name keeps the suffixes in lower case, for writers that read the
+    format from the name.
 
     Args:
         path: where the finished file shall be; its folder is made.
@@ -25,9 +25,9 @@ def new_file(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the place cannot be written to.
     """
-    partial = path.with_name(f"{PARTIAL}-{os.getpid()}-{path.name}")
+    check_writable(path)
+    partial = path.with_name(f"{PARTIAL}-{os.getpid()}-{path.name.lower()}")
     try:
-        check_writable(path)
         yield partial
         partial.replace(path)
     except OSError as error:

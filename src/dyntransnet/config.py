@@ -16,6 +16,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
 )
 
 from dyntransnet.errors import ParamsError
@@ -27,7 +28,7 @@ Axis = Literal["x", "y", "z"]
 class Section(BaseModel):
     """A part of params.yaml; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class IngestParams(Section):
@@ -52,6 +53,13 @@ class PreprocessParams(Section):
 
     spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     window_hu: tuple[float, float]
+
+    @field_validator("window_hu")
+    @classmethod
+    def _low_below_high(cls, window: tuple[float, float]) -> tuple[float, float]:
+        if window[0] >= window[1]:
+            raise ValueError("low must be below high")
+        return window
 
 
 class NetworkParams(Section):
@@ -149,7 +157,7 @@ class Params(Section):
                 broken rule is listed.
         """
         try:
-            values = yaml.safe_load(path.read_text())
+            values = yaml.safe_load(path.read_bytes())
         except OSError as error:
             raise ParamsError(f"{path}: must be readable, got {error.strerror}") from error
         except yaml.YAMLError as error:
@@ -175,4 +183,5 @@ def _rule(found: Any) -> str:
         return f"is not a known key, got {found['input']!r}"
     if found["type"] == "missing":
         return "must be given, got nothing"
-    return f"{found['msg'][0].lower()}{found['msg'][1:]}, got {found['input']!r}"
+    message = found["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}, got {found['input']!r}"

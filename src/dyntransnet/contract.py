@@ -8,12 +8,21 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from dyntransnet.atomic import new_file
 from dyntransnet.errors import ModelError
 
 CONTRACT_FILE = "contract.json"
+ONNX_FILE = "model.onnx"
 
 
 class Label(IntEnum):
@@ -27,7 +36,7 @@ class Label(IntEnum):
 class Promise(BaseModel):
     """A frozen part of the contract; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class IntensityWindow(Promise):
@@ -36,6 +45,12 @@ class IntensityWindow(Promise):
     kind: Literal["window"] = "window"
     low_hu: float
     high_hu: float
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> "IntensityWindow":
+        if self.low_hu >= self.high_hu:
+            raise ValueError(f"low must be below high, got {self.low_hu:g} and {self.high_hu:g}")
+        return self
 
 
 class NetworkSpec(Promise):
@@ -71,8 +86,8 @@ class Contract(Promise):
     patch_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     intensity: IntensityWindow
     classes: tuple[Literal["liver"], Literal["tumor"]] = ("liver", "tumor")
-    overlap: float
-    threshold: float = 0.5
+    overlap: float = Field(ge=0, lt=1)
+    threshold: float = Field(default=0.5, gt=0, lt=1)
     input_name: str = "image"
     output_name: str = "logits"
     manifest_sha256: str
@@ -87,7 +102,7 @@ class Contract(Promise):
         """
         path = folder / CONTRACT_FILE
         try:
-            return cls.model_validate_json(path.read_text())
+            return cls.model_validate_json(path.read_bytes())
         except OSError as error:
             raise ModelError(
                 f"{folder}: must hold {CONTRACT_FILE}, got {error.strerror}"

@@ -1,6 +1,7 @@
 """Scans on disk in, masks on disk out: what ``segment`` and ``score`` do."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,8 +89,8 @@ def plan_jobs(scans: Sequence[Path], output: Path, *, report: bool, preview: boo
         raise ScanError(f"{scans[0]}: must hold scans ({', '.join(READABLE)}), got none")
     to_file = len(files) == 1 and scans[0].is_file() and not output.is_dir() and output.suffix
     masks = [output] if to_file else [output / _mask_name(file) for file in files]
-    if twice := sorted({mask.name for mask in masks if masks.count(mask) > 1}):
-        raise OutputError(f"{output}: each mask must have its own name, got {twice[0]} twice")
+    if twice := _twice(files):
+        raise OutputError(f"{output}: each scan must have its own name, got {twice[0]} twice")
     for file, mask in zip(files, masks, strict=True):
         check_mask_path(mask)
         check_writable(mask)
@@ -150,8 +151,9 @@ def score_folders(truth: Path, predicted: Path, output: Path) -> dict[str, dict[
         OutputError: the output cannot be written.
     """
     check_writable(output)
-    scores, problems = {}, []
-    for path in _scans_in(truth):
+    files = _scans_in(truth)
+    scores, problems = {}, [f"{case}: must stand once, got more masks" for case in _twice(files)]
+    for path in files:
         try:
             scores[case_id_of(path)] = _score(path, predicted / path.name)
         except ScanError as error:
@@ -184,10 +186,17 @@ def _without_nan(scores: dict[str, dict[str, Row]]) -> dict[str, Any]:
 
 
 def _scans_in(path: Path) -> list[Path]:
-    if not path.is_dir():
+    if path.is_file():
         suffix_of(path, READABLE)
         return [path]
+    if not path.is_dir():
+        raise ScanError(f"{path}: must be a file or a folder, got nothing there")
     return sorted(file for file in path.iterdir() if file.name.lower().endswith(READABLE))
+
+
+def _twice(files: Sequence[Path]) -> list[str]:
+    """Case ids that more than one file has: their results would share a name."""
+    return [case for case, count in Counter(map(case_id_of, files)).items() if count > 1]
 
 
 def _mask_name(scan: Path) -> str:

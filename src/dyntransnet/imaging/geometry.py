@@ -15,7 +15,8 @@ from jaxtyping import Float32
 
 from dyntransnet.imaging.scan import Affine, Voxels, spacing_of
 
-Volume = Float32[np.ndarray, "x y z"]
+Volume = Float32[np.ndarray, "_ _ _"]
+"""(x, y, z) on any grid; its edges are not bound to those of other arguments."""
 Matrices = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 SLAB = 16
@@ -116,7 +117,8 @@ def resample_slabs(voxels: Voxels, matrices: Matrices) -> Iterator[tuple[slice, 
         rows = slice(first, min(first + SLAB, len(along_z)))
         used = np.flatnonzero(along_z[rows].any(axis=0))
         band = slice(used[0], used[-1] + 1)
-        block = voxels[:, :, band].T.astype(np.float32)
+        # x must run fastest: arrays that come another way would be many times slower.
+        block = voxels[:, :, band].T.astype(np.float32, order="C")
         for axis in _cheapest_first(matrices):
             block = _along(block, (along_x, along_y, along_z[rows, band])[axis], axis)
         yield rows, block.T

@@ -47,8 +47,9 @@ def _phantom_cases(source: Path) -> list[Case]:
 
 def _lits_cases(source: Path) -> list[Case]:
     """LiTS: ``volume-N.nii[.gz]`` beside ``segmentation-N.nii[.gz]``, in any subfolder."""
-    scans, masks = _by_number(source, "volume-"), _by_number(source, "segmentation-")
-    problems = [
+    problems: list[str] = []
+    scans, masks = (_by_number(source, kind, problems) for kind in ("volume-", "segmentation-"))
+    problems += [
         f"volume-{n}: must have a segmentation-{n}, got none" for n in scans.keys() - masks.keys()
     ]
     problems += [
@@ -62,13 +63,15 @@ def _lits_cases(source: Path) -> list[Case]:
     return [Case(f"volume-{n}", f"volume-{n}", partial(_read, scans[n], masks[n])) for n in numbers]
 
 
-def _by_number(source: Path, prefix: str) -> dict[str, Path]:
+def _by_number(source: Path, prefix: str, problems: list[str]) -> dict[str, Path]:
+    """Number to file; a number that stands twice becomes a problem."""
+    found: dict[str, Path] = {}
     paths = [path for suffix in (".nii", ".nii.gz") for path in source.rglob(f"{prefix}*{suffix}")]
-    found = {case_id_of(path).removeprefix(prefix): path for path in sorted(paths)}
-    if len(found) < len(paths):
-        raise DatasetError(
-            source, [f"{prefix}N: each N must stand once, got {len(paths)} files for {len(found)}"]
-        )
+    for path in sorted(paths):
+        first = found.setdefault(case_id_of(path).removeprefix(prefix), path)
+        if first != path:
+            both = f"{first.relative_to(source)} and {path.relative_to(source)}"
+            problems.append(f"{case_id_of(path)}: must stand once, got {both}")
     return found
 
 

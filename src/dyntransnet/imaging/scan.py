@@ -3,6 +3,8 @@
 SimpleITK reads and writes; its [z, y, x] arrays and LPS world end here.
 """
 
+import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,9 @@ Voxels = Int16[np.ndarray, "x y z"] | Float32[np.ndarray, "x y z"]
 Affine = Float64[np.ndarray, "4 4"]
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_NIFTI_FLOATS = {"16": "f4", "64": "f8"}
 
 
 @dataclass(frozen=True)
@@ -93,10 +98,9 @@ def read_scan(path: Path) -> Scan:
     array, affine = _read(path, case)
     if np.issubdtype(array.dtype, np.integer) and _fits_int16(array):
         return Scan(case, array.astype(np.int16, copy=False), affine)
-    voxels = array.astype(np.float32, copy=False)
-    if not np.isfinite(voxels).all():
-        bad = int((~np.isfinite(voxels)).sum())
-        raise ScanError(f"{case}: voxels must be finite, got {bad} NaN or infinite")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        voxels = array.astype(np.float32, copy=False)
+    check_finite(voxels, case)
     return Scan(case, voxels, affine)
 
 
@@ -108,8 +112,7 @@ def read_mask(path: Path) -> Mask:
     """
     case = case_id_of(path)
     array, affine = _read(path, case)
-    if not np.isfinite(array).all():
-        raise ScanError(f"{case}: labels must be finite, got NaN or infinite voxels")
+    check_finite(array, case)
     found = set(np.unique(array).tolist())
     if not found <= set(map(int, Label)):
         shown = ", ".join(f"{value:g}" for value in sorted(found)[:8])
@@ -162,12 +165,42 @@ def _read(path: Path, case: str) -> tuple[np.ndarray, Affine]:
         raise ScanError(
             f"{case}: voxels must be real numbers, got {image.GetPixelIDTypeAsString()}"
         )
+    if image.HasMetaDataKey("vox_offset"):
+        _check_nifti(path, image, case)
     return sitk.GetArrayFromImage(image).T, _affine_of(image)
 
 
+def _check_nifti(path: Path, image: sitk.Image, case: str) -> None:
+    """Find what ITK passes over: missing bytes, which it invents, and NaN, which it reads as 0."""
+    stored = path.read_bytes()
+    try:
+        content = gzip.decompress(stored) if stored.startswith(_GZIP_MAGIC) else stored
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ScanError(f"{case}: {path.name} must be a whole gzip file, got {error}") from error
+    start = int(float(image.GetMetaData("vox_offset")))
+    voxels = image.GetNumberOfPixels()
+    end = start + voxels * int(image.GetMetaData("bitpix")) // 8
+    if len(content) < end:
+        raise ScanError(f"{case}: {path.name} must hold {end} bytes, got {len(content)}")
+    if kind := _NIFTI_FLOATS.get(image.GetMetaData("datatype")):
+        order = "<" if content[0] else ">"  # the header begins with its length, below 65536
+        check_finite(np.frombuffer(content, order + kind, voxels, start), case)
+
+
+def check_finite(values: np.ndarray, case: str) -> None:
+    """Make sure that no value is NaN or infinite.
+
+    Raises:
+        ScanError: some are.
+    """
+    if bad := values.size - int(np.isfinite(values).sum()):
+        raise ScanError(f"{case}: voxels must be finite, got {bad} NaN or infinite")
+
+
 def _cause(error: RuntimeError) -> str:
-    """The last line of an ITK message, which is the one that says why."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """The last line of an ITK message that says why; "Reason" holds a stale errno."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("Reason: ")]
     return (
         "got " + lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ")
         if lines
@@ -197,7 +230,7 @@ def _write(array: np.ndarray, affine: Affine, path: Path) -> None:
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
-    compress = not path.name.endswith(".nii")
+    compress = not path.name.lower().endswith(".nii")
     with new_file(path) as partial:
         try:
             sitk.WriteImage(image, str(partial), useCompression=compress)

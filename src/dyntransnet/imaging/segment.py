@@ -50,8 +50,8 @@ def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
         contract: how the network wants its input and what its output means.
 
     Returns:
-        0 background, 1 liver, 2 tumor; tumor only within the liver, and the liver
-        in one piece.
+        0 background, 1 liver, 2 tumor; tumor only within the liver, and of the liver's
+        pieces on the network's grid only the largest.
 
     Raises:
         ScanError: the scan has no usable geometry.

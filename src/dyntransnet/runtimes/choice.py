@@ -4,11 +4,9 @@ import importlib
 from pathlib import Path
 
 from dyntransnet.atomic import sha256_of
-from dyntransnet.contract import Contract
+from dyntransnet.contract import ONNX_FILE, Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.imaging.tiling import Predict
-
-ONNX_FILE = "model.onnx"
 
 RUNTIMES = {
     "onnxruntime": "dyntransnet.runtimes.onnx_runtime",

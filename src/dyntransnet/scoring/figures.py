@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -22,8 +22,9 @@ TRUTH_COLOR = "#21d07a"
 PREDICTED_COLOR = "#ff9f1c"
 LOSS_COLOR = "#444444"
 CLASS_COLORS = {"liver": "#0a6ebd", "tumor": "#d1495b"}
-TUMOR_STYLE: Final = "solid"
-LIVER_STYLE: Final = "dashed"
+LineStyle = Literal["solid", "dashed"]
+TUMOR_STYLE: LineStyle = "solid"
+LIVER_STYLE: LineStyle = "dashed"
 
 
 def draw_overlay(
@@ -144,9 +145,9 @@ def _slice(array: np.ndarray, axis: int, index: int) -> np.ndarray:
 
 def _legend(*, with_truth: bool) -> list[Line2D]:
     whose = [("truth", TRUTH_COLOR)] * with_truth + [("prediction", PREDICTED_COLOR)]
-    what = (("liver", LIVER_STYLE), ("tumor", TUMOR_STYLE))
+    what: dict[str, LineStyle] = {"liver": LIVER_STYLE, "tumor": TUMOR_STYLE}
     return [
         Line2D([], [], color=color, linestyle=style, label=f"{who}: {name}")
         for who, color in whose
-        for name, style in what
+        for name, style in what.items()
     ]

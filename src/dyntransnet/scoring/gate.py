@@ -1,6 +1,7 @@
 """When a model may become champion."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,15 +24,15 @@ def refusals(
         max_drop: how far a class may fall behind the champion.
 
     Returns:
-        One line for each broken rule. A class without a score breaks its minimum.
+        One line for each broken rule. A class without a score counts as 0.
     """
     broken = [
         f"Dice {name} must be at least {minimum[name]}, got {_shown(challenger[name])}"
         for name in CLASSES
-        if (challenger[name] or 0.0) < minimum[name]
+        if _counted(challenger[name]) < minimum[name]
     ]
     for name in CLASSES if champion else ():
-        ours, theirs = challenger[name] or 0.0, (champion or {})[name] or 0.0
+        ours, theirs = _counted(challenger[name]), _counted((champion or {})[name])
         if ours < theirs - max_drop:
             broken.append(
                 f"Dice {name} must not fall more than {max_drop} below {theirs:.4f}, got {ours:.4f}"
@@ -63,6 +64,11 @@ def compare_files(base: Path, metrics: Path, *, max_drop: float) -> str:
 def dices_of(summary: Mapping[str, Mapping[str, float | None]]) -> Dices:
     """The mean Dice per class of what ``summarize`` gave."""
     return {name: summary[name]["dice"] for name in CLASSES}
+
+
+def _counted(dice: float | None) -> float:
+    """NaN would pass every comparison."""
+    return 0.0 if dice is None or math.isnan(dice) else dice
 
 
 def _shown(dice: float | None) -> str:

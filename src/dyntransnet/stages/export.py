@@ -10,12 +10,12 @@ from torch import nn
 
 from dyntransnet.atomic import new_file, new_folder, sha256_of
 from dyntransnet.config import ExportParams
-from dyntransnet.contract import Contract
+from dyntransnet.contract import ONNX_FILE, Contract
 from dyntransnet.errors import ParityError
 from dyntransnet.imaging.tiling import Predict, Windows
 from dyntransnet.learning.crops import CachedCase, cut
 from dyntransnet.repository import MAX_BATCH_SIZE
-from dyntransnet.runtimes.choice import ONNX_FILE, RUNTIMES, load
+from dyntransnet.runtimes.choice import RUNTIMES, load
 from dyntransnet.runtimes.torch_runtime import load_network, predictor
 from dyntransnet.scoring.metrics import CLASSES, dice
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from dyntransnet.atomic import new_file, sha256_of
 from dyntransnet.config import PublishParams
-from dyntransnet.contract import CONTRACT_FILE, Contract
+from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.repository import CONFIG_FILE, NETWORK, VERSION, network_config
-from dyntransnet.runtimes.choice import ONNX_FILE
 from dyntransnet.tracking import alias_version, connect, download
 
 

@@ -16,9 +16,9 @@ from mlflow import MlflowClient
 
 from dyntransnet.atomic import new_file
 from dyntransnet.config import RegisterParams
-from dyntransnet.contract import CONTRACT_FILE, Contract
+from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import QualityGateError
-from dyntransnet.runtimes.choice import ONNX_FILE, load
+from dyntransnet.runtimes.choice import load
 from dyntransnet.scoring.gate import Dices, dices_of, refusals
 from dyntransnet.scoring.metrics import CLASSES, summarize
 from dyntransnet.scoring.trial import run_trials

@@ -1,0 +1,29 @@
+"""The network behind Triton's Python backend: windows in, logits out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from dyntransnet import repository as names
+from dyntransnet.runtimes import choice
+
+
+class TritonPythonModel:
+    """What Triton's Python backend calls."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the ONNX file beside this one."""
+        runtime = json.loads(args["model_config"])["parameters"][names.RUNTIME]["string_value"]
+        folder = Path(args["model_repository"]) / args["model_version"]
+        self.predict, self.contract = choice.load(folder, runtime)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request by itself."""
+        return [self._respond(request) for request in requests]
+
+    def _respond(self, request: Any) -> Any:
+        windows = pb_utils.get_input_tensor_by_name(request, self.contract.input_name).as_numpy()
+        logits = pb_utils.Tensor(self.contract.output_name, self.predict(windows))
+        return pb_utils.InferenceResponse(output_tensors=[logits])
