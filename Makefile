@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(abspath $(VENV))/bin
 DATA ?= data/lits
 NAME ?= real
+# What `make real` changes in params.yaml; SET adds more, as in SET=train.steps=4000.
+REAL := 'split.test_cases=[volume-5]' 'split.same_patient=[[volume-0,volume-1]]' split.folds=4 \
+	'preprocess.spacing_mm=[2.5,2.5,2.5]' train.fold=all train.steps=1000 train.validate_every=250 \
+	register.model=dyntransnet-liver-$(NAME) register.min_dice_tumor=0
 BASE ?= origin/main
 export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
@@ -27,7 +31,14 @@ demo: install ## data, training, registry, Triton and client on this machine
 	dyntransnet demo data/cases data/splits.json model_repository --out demo
 
 real: install ## the same on a LiTS folder: make real DATA=path/to/lits
-	bash experiments/real.sh $(NAME) $(abspath $(DATA))
+	-dvc exp remove --quiet $(NAME) 2> /dev/null
+	dvc exp run --temp --name $(NAME) \
+		--set-param ingest.layout=lits --set-param ingest.source=$(abspath $(DATA)) \
+		$(addprefix --set-param ,$(REAL) $(SET))
+	rm -rf results/$(NAME)
+	for each in params.yaml dvc.lock reports models/onnx model_repository; do \
+		dvc get . $$each --rev $(NAME) --out results/$(NAME)/$$each --quiet || exit 1; done
+	@echo "results/$(NAME)/reports/evaluate/report.html"
 
 mlflow: install ## open the runs and the model registry at http://127.0.0.1:5000
 	mlflow server --backend-store-uri $(MLFLOW_TRACKING_URI) --host 127.0.0.1 --port 5000
@@ -53,7 +64,9 @@ test: install ## every test, the pipeline end to end included
 	pytest
 
 lock: ## resolve requirements.lock anew from pyproject.toml
-	bash experiments/lock.sh
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet torch==2.13.0 '.[dev]'
+	build/lock/bin/python -m pip freeze --exclude dyntransnet | sed 's/+cpu$$//' > requirements.lock
 
 clean: ## remove what the pipeline wrote; the environment stays
 	rm -rf data/cases data/cache data/manifest.json data/splits.json models reports/train reports/export demo

@@ -109,7 +109,7 @@ def gate(
 @app.command()
 def phantoms(recipes: Source, out: Out) -> None:
     """Write synthetic scans with their masks, in LiTS layout."""
-    from dyntransnet.imaging.phantom import read_recipes, write_phantoms
+    from dyntransnet.imaging.phantom.recipes import read_recipes, write_phantoms
 
     write_phantoms(read_recipes(recipes), out)
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from dyntransnet.errors import DatasetError
-from dyntransnet.imaging.phantom import make_phantom, read_recipes
+from dyntransnet.imaging.phantom.recipes import make_phantom, read_recipes
 from dyntransnet.imaging.scan import Mask, Scan, case_id_of, read_mask, read_scan
 
 

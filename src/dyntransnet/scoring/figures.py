@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy import ndimage
 
 from dyntransnet.contract import Label
 from dyntransnet.imaging.geometry import orientation_of
@@ -17,6 +18,8 @@ from dyntransnet.imaging.scan import Affine, Mask, Scan, spacing_of
 mpl.use("Agg")
 
 WINDOW_HU = (-160, 240)
+AIR_BELOW_HU = -150
+PICTURE_HEIGHT_IN = 5.0
 PLANES = (("axial", 2), ("coronal", 1), ("sagittal", 0))
 TRUTH_COLOR = "#21d07a"
 PREDICTED_COLOR = "#ff9f1c"
@@ -41,26 +44,40 @@ def draw_overlay(
         truth: reference mask, where there is one.
         title: above the picture.
     """
-    image, found = to_ras(scan.voxels, scan.affine), to_ras(predicted.labels, scan.affine)
-    known = to_ras(truth.labels, scan.affine) if truth else None
+    body = body_box(to_ras(scan.voxels, scan.affine))
+    image, found = (to_ras(a, scan.affine)[body] for a in (scan.voxels, predicted.labels))
+    known = to_ras(truth.labels, scan.affine)[body] if truth else None
     spacing = np.asarray(spacing_of(scan.affine))[list(orientation_of(scan.affine)[0])]
     point = point_of_interest(found if known is None or not known.any() else known)
-    figure = Figure(figsize=(15, 5.6), layout="constrained", facecolor="black")
-    for axes, (name, axis) in zip(figure.subplots(1, 3), PLANES, strict=True):
+    width, depth, height = (float(edge) for edge in np.asarray(image.shape) * spacing)
+    scale = PICTURE_HEIGHT_IN / max(depth, height)
+    figure = Figure(
+        figsize=((2 * width + depth) * scale, PICTURE_HEIGHT_IN + 0.8),
+        layout="constrained",
+        facecolor="black",
+    )
+    panels = figure.subplots(1, 3, width_ratios=(width, width, depth))
+    for axes, (name, axis) in zip(panels, PLANES, strict=True):
         _plane(axes, image, axis, point[axis], spacing)
         for labels, color in ((known, TRUTH_COLOR), (found, PREDICTED_COLOR)):
             if labels is not None:
                 _outline(axes, labels, axis, point[axis], color)
-        axes.set_title(name, color="white", fontsize=11)
+        axes.text(0.02, 0.98, name, color="white", va="top", transform=axes.transAxes)
     figure.suptitle(title, color="white", fontsize=13)
     figure.legend(
         handles=_legend(with_truth=known is not None),
-        loc="lower center",
+        loc="outside lower center",
         ncols=4,
         frameon=False,
         labelcolor="white",
     )
     figure.savefig(path, dpi=90)
+
+
+def body_box(image: np.ndarray) -> tuple[slice, ...]:
+    """The box that holds what is not air; all of an image that is."""
+    found = ndimage.find_objects((image > AIR_BELOW_HU).astype(np.uint8))
+    return found[0] if found else tuple(slice(None) for _ in image.shape)
 
 
 def draw_learning(

@@ -1,0 +1,1 @@
+"""Synthetic abdominal CT with known masks: recipes, anatomy, and how it is scanned."""
