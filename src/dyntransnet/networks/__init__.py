@@ -1,0 +1,1 @@
+"""Networks: windows in, logits out, each built by name from one registry."""
