@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dyntransnet.config import Params
-from dyntransnet.errors import DynTransNetError
+from dyntransnet.errors import DynTransNetError, InputError
 
 app = typer.Typer(
     help=__doc__.splitlines()[0],
@@ -19,7 +19,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Source = Annotated[Path, typer.Argument(show_default=False)]
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise InputError(f"{path}: must exist (dvc repro makes it), got nothing there")
+    return path
+
+
+Source = Annotated[Path, typer.Argument(show_default=False, callback=_existing)]
 Out = Annotated[Path, typer.Option(help="Where the result goes.", show_default=False)]
 ReportFolder = Annotated[
     Path, typer.Option(help="Folder for the stage's report.", show_default=False)

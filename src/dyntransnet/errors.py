@@ -2,6 +2,7 @@
 
 DynTransNetError
 ├── ParamsError        params.yaml breaks a rule
+├── InputError         a file that a command reads is not there
 ├── ScanError          a scan or mask cannot be used
 │   └── DatasetError   some cases of a dataset cannot be used; all are listed
 ├── OutputError        a result cannot be written where it was asked for
@@ -23,6 +24,10 @@ class DynTransNetError(Exception):
 
 class ParamsError(DynTransNetError):
     """params.yaml breaks a rule."""
+
+
+class InputError(DynTransNetError):
+    """A file that a command reads is not there."""
 
 
 class ScanError(DynTransNetError):

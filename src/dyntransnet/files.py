@@ -191,7 +191,8 @@ def _scans_in(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ScanError(f"{path}: must be a file or a folder, got nothing there")
-    return sorted(file for file in path.iterdir() if file.name.lower().endswith(READABLE))
+    found = (file for file in path.iterdir() if file.name.lower().endswith(READABLE))
+    return sorted(file for file in found if not file.name.startswith("."))  # half-written ones are
 
 
 def _twice(files: Sequence[Path]) -> list[str]:

@@ -34,7 +34,9 @@ class Workspace:
             command, cwd=self.path, env=_environment(), capture_output=True, text=True, check=False
         )
         output = done.stdout + done.stderr
-        assert done.returncode == code, f"{' '.join(command)} ended with {done.returncode}: {output}"
+        assert done.returncode == code, (
+            f"{' '.join(command)} ended with {done.returncode}: {output}"
+        )
         return output
 
     def set(self, changes: dict[str, dict]) -> None:
@@ -59,8 +61,8 @@ def workspace(tmp_path_factory) -> Workspace:
             shutil.copyfile(ROOT / name, space.path / name)
     recipes = space.path / "data" / "phantoms.yaml"
     lines = recipes.read_text().splitlines(keepends=True)
-    recipes.write_text("".join(line for line in lines if not line.startswith("- "))
-                       + "".join([line for line in lines if line.startswith("- ")][:PHANTOMS]))  # fmt: skip
+    rows = [line for line in lines if line.startswith("- ")]
+    recipes.write_text("".join(rows[:PHANTOMS]))
     space.set(SMALLER)
     space.run("git", "init", "--quiet")
     space.run("git", "add", "--all")

@@ -78,12 +78,15 @@ def test_what_is_published_is_what_was_exported(workspace, registry):
 
 def test_the_served_mask_is_the_mask_of_the_same_model_in_process(workspace, server, test_case):
     scan = str(test_case / "scan.nii.gz")
-    workspace.run("dyntransnet", "segment", scan, "--output", "served.nii.gz", "--url", server.url)
-    workspace.run("dyntransnet", "segment", scan, "--output", "local.nii.gz", "--model", "models/onnx")
+    segment = ("dyntransnet", "segment", scan, "--output")
+    workspace.run(*segment, "served.nii.gz", "--url", server.url)
+    workspace.run(*segment, "local.nii.gz", "--model", "models/onnx")
     served, local = (read_mask(workspace.path / f"{name}.nii.gz") for name in ("served", "local"))
     assert served.labels.any()
     np.testing.assert_array_equal(served.labels, local.labels)
-    np.testing.assert_allclose(served.affine, read_scan(test_case / "scan.nii.gz").affine, atol=1e-4)
+    np.testing.assert_allclose(
+        served.affine, read_scan(test_case / "scan.nii.gz").affine, atol=1e-4
+    )
 
 
 def test_evaluation_scores_the_masks_that_are_served(workspace, server, test_case):
@@ -93,10 +96,10 @@ def test_evaluation_scores_the_masks_that_are_served(workspace, server, test_cas
     (workspace.path / "truth/scan.nii.gz").write_bytes((test_case / "mask.nii.gz").read_bytes())
     workspace.run("dyntransnet", "segment", scan, "--output", "found/", "--url", server.url)
     workspace.run("dyntransnet", "score", "truth", "found", "--output", "score.json")
-    served = json.loads((workspace.path / "score.json").read_text())["cases"]["scan"]["liver"]["dice"]
+    scores = json.loads((workspace.path / "score.json").read_text())["cases"]["scan"]
     rows = (workspace.path / "reports/evaluate/cases.csv").read_text().splitlines()
     evaluated = next(row for row in rows if row.startswith(f"{test_case.name},liver"))
-    assert served == pytest.approx(float(evaluated.split(",")[2]), abs=1e-3)
+    assert scores["liver"]["dice"] == pytest.approx(float(evaluated.split(",")[2]), abs=1e-3)
 
 
 def test_the_report_carries_volumes_and_the_model_that_answered(workspace, server, test_case):
@@ -111,7 +114,10 @@ def test_the_report_carries_volumes_and_the_model_that_answered(workspace, serve
     ("change", "stages"),
     [
         (("src/dyntransnet/imaging/segment.py", "\n# changed\n"), {"evaluate", "register"}),
-        (("src/dyntransnet/imaging/lesions.py", "\n# changed\n"), {"ingest", "evaluate", "register"}),
+        (
+            ("src/dyntransnet/imaging/lesions.py", "\n# changed\n"),
+            {"ingest", "evaluate", "register"},
+        ),
         (("src/dyntransnet/stages/publish.py", "\n# changed\n"), {"publish"}),
         (("src/dyntransnet/cli.py", "\n# changed\n"), set()),
     ],
@@ -151,8 +157,11 @@ def test_a_worse_model_is_registered_but_not_served(workspace, registry):
 def test_without_a_champion_a_refused_model_stops_the_pipeline(workspace, registry):
     registry.delete_registered_model_alias("dyntransnet-liver", "champion")
     workspace.set({"register": {"min_dice_tumor": 1.0}})
-    output = workspace.run("dyntransnet", "register", "models/onnx", "reports/evaluate",
-                           "reports/export/parity.json", "data/cases", "--run", "reports/train/run.json",
-                           "--out", "build/receipt.json", code=1)  # fmt: skip
+    output = workspace.run(
+        *("dyntransnet", "register", "models/onnx", "reports/evaluate"),
+        *("reports/export/parity.json", "data/cases"),
+        *("--run", "reports/train/run.json", "--out", "build/receipt.json"),
+        code=1,
+    )
     assert "error: dyntransnet-liver version 1: Dice liver must be at least 1.0" in output
     assert not (workspace.path / "build/receipt.json").exists()

@@ -7,8 +7,8 @@ import pytest
 from google.protobuf import text_format
 
 from dyntransnet import repository as names
-from dyntransnet.errors import ParamsError
 from dyntransnet.contract import ONNX_FILE
+from dyntransnet.errors import ParamsError
 
 MODEL_REPOSITORY = Path(__file__).parents[2] / "model_repository"
 

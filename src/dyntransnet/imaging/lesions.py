@@ -59,9 +59,10 @@ class Findings(BaseModel):
 
 def measure(mask: Mask) -> Findings:
     """Measure a mask on its own grid."""
-    counts = np.bincount(mask.labels.ravel(order="K"), minlength=3)
-    liver_ml = float(counts[Label.LIVER :].sum()) * mask.voxel_ml
-    tumor_ml = float(counts[Label.TUMOR]) * mask.voxel_ml
+    liver_ml, tumor_ml = (
+        np.count_nonzero(mask.labels >= label) * mask.voxel_ml
+        for label in (Label.LIVER, Label.TUMOR)
+    )
     x, y, z = mask.labels.shape
     return Findings(
         liver_ml=liver_ml,
@@ -75,15 +76,29 @@ def measure(mask: Mask) -> Findings:
 
 def find_lesions(mask: Mask) -> list[Lesion]:
     """Every connected tumor, largest first."""
-    pieces, _ = ndimage.label(mask.labels == Label.TUMOR, structure=TOUCHING)
+    tumor = mask.labels == Label.TUMOR
+    if not tumor.any():
+        return []
+    around = _box(tumor)  # labeling a whole scan takes seconds
+    pieces, _ = ndimage.label(tumor[around], structure=TOUCHING)
     lesions = [
-        _lesion(pieces[box] == number, [edge.start for edge in box], mask)
+        _lesion(pieces[box] == number, _corner(around) + _corner(box), mask)
         for number, box in enumerate(ndimage.find_objects(pieces), start=1)
     ]
     return sorted(lesions, key=lambda lesion: -lesion.voxels)
 
 
-def _lesion(inside: np.ndarray, corner: list[int], mask: Mask) -> Lesion:
+def _box(inside: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds all of a mask."""
+    spans = (np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
+    return tuple(slice(span[0], span[-1] + 1) for span in spans)
+
+
+def _corner(box: tuple[slice, ...]) -> np.ndarray:
+    return np.array([edge.start for edge in box])
+
+
+def _lesion(inside: np.ndarray, corner: np.ndarray, mask: Mask) -> Lesion:
     voxels = int(inside.sum())
     volume_ml = voxels * mask.voxel_ml
     index = np.argwhere(inside).mean(axis=0) + corner

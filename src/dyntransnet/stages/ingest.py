@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from dyntransnet.atomic import new_file, new_folder, sha256_of
+from dyntransnet.atomic import check_writable, new_file, new_folder, sha256_of
 from dyntransnet.config import IngestParams
 from dyntransnet.errors import DatasetError, ScanError
 from dyntransnet.imaging.checks import check_pair, check_scan
@@ -33,7 +33,9 @@ def run(source: Path, *, cases: Path, manifest: Path, params: IngestParams) -> N
 
     Raises:
         DatasetError: some cases break a rule; all of them are listed.
+        OutputError: the cases or the manifest cannot be written.
     """
+    check_writable(manifest)
     found = find_cases(source, params.layout)
     with new_folder(cases) as folder:
         results = _store_all(found, folder)

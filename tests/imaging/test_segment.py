@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from builders import (
+    CENTER,
+    ORIENTATIONS,
+    Triple,
+    affine_of,
+    blobs,
+    contract_of,
+    distance_to,
+    off_center,
+    turned,
+)
+from dyntransnet.errors import ScanError
+from dyntransnet.imaging.geometry import Placement, resample
+from dyntransnet.imaging.scan import Mask, Scan
+from dyntransnet.imaging.segment import (
+    Segmentation,
+    answer,
+    mask_on_scan,
+    one_liver,
+    segment,
+    sigmoid,
+)
+from dyntransnet.scoring.metrics import dice
+
+SHAPE, SPACING = (44, 52, 30), (2.0, 1.7, 3.5)
+CONTRACT = contract_of()
+
+
+def bright(windows: np.ndarray) -> np.ndarray:
+    """Liver above 0 HU, tumor above 50 HU."""
+    return np.concatenate([20 * windows, 20 * (windows - 0.5)], axis=1)
+
+
+def everywhere_tumor(windows: np.ndarray) -> np.ndarray:
+    return np.concatenate([20 * windows, np.full_like(windows, 9)], axis=1)
+
+
+def ball_scan(affine: np.ndarray, *, radius_mm: float = 30, at: Triple = (0, 0, 0)) -> Scan:
+    """0 HU on a sphere, 10 HU more for each millimeter inwards."""
+    depth = radius_mm - distance_to(SHAPE, affine, off_center(*at))
+    return Scan("ball", np.clip(10 * depth, -200, 200).astype(np.float32), affine)
+
+
+def blob_scan(affine: np.ndarray, *, seed: int) -> Scan:
+    values = 80 * blobs(SHAPE, seed=seed, sigma=4)
+    return Scan("blobs", np.rint(values).astype(np.int16), affine)
+
+
+@pytest.mark.parametrize("tilt_deg", [0, 14])
+@pytest.mark.parametrize("code", ["RAS", "LPS", "SLA", "PIR"])
+def test_a_ball_is_found_where_it_lies(code, tilt_deg):
+    affine = affine_of(SHAPE, SPACING, code, tilt_deg=tilt_deg)
+    mask = segment(ball_scan(affine, at=(4, -3, 2)), bright, CONTRACT)
+    distance = distance_to(SHAPE, affine, off_center(4, -3, 2))
+    assert dice(distance < 30, mask.labels >= 1) > 0.98
+    assert dice(distance < 25, mask.labels == 2) > 0.97
+    np.testing.assert_array_equal(mask.affine, affine)
+
+
+@pytest.mark.parametrize("code", ORIENTATIONS)
+def test_how_a_scan_is_stored_does_not_change_its_mask(code):
+    scan = blob_scan(affine_of(SHAPE, SPACING, "LPS"), seed=1)
+    expected = segment(scan, bright, CONTRACT)
+    order, flips = way_to(code, scan.affine)
+    voxels, affine = turned(scan.voxels, scan.affine, order, flips)
+    mask = segment(Scan("turned", voxels, affine), bright, CONTRACT)
+    np.testing.assert_array_equal(mask.labels, turned(expected.labels, affine, order, flips)[0])
+    assert (mask.labels > 0).sum() > 1000
+
+
+def way_to(code: str, affine: np.ndarray) -> tuple[tuple, tuple]:
+    """The order and flips that make a grid's axes run towards the named sides."""
+    axes = np.linalg.inv(affine[:3, :3]) @ affine_of(code=code, spacing=(1, 1, 1))[:3, :3]
+    order = np.abs(axes).argmax(axis=0)
+    return tuple(order.tolist()), tuple((axes[order, range(3)] < 0).tolist())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_tumor_lies_within_the_liver(seed):
+    scan = blob_scan(affine_of(SHAPE, SPACING), seed=seed)
+    everywhere, nowhere = (segment(scan, p, CONTRACT).labels for p in (everywhere_tumor, bright))
+    np.testing.assert_array_equal(everywhere == 2, everywhere > 0)
+    np.testing.assert_array_equal(everywhere > 0, nowhere > 0)
+
+
+def test_of_two_livers_the_larger_is_kept():
+    affine = affine_of(SHAPE, SPACING)
+    large, small = (ball_scan(affine, radius_mm=r, at=(x, 0, 0)) for r, x in ((20, -18), (14, 24)))
+    both = Scan("two", np.maximum(large.voxels, small.voxels), affine)
+    expected = segment(large, bright, CONTRACT).labels
+    np.testing.assert_array_equal(segment(both, bright, CONTRACT).labels, expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_liver_leaves_one_piece_and_touches_nothing_else(seed):
+    probabilities = np.stack([sigmoid(3 * blobs((20, 15, 24), seed=seed, sigma=1.5))] * 2)
+    kept = one_liver(probabilities, 0.5)
+    silenced = kept[0] != probabilities[0]
+    assert ndimage.label(kept[0] >= 0.5)[1] == 1
+    assert ndimage.label(probabilities[0] >= 0.5)[1] > 1
+    assert (kept[0][silenced] == 0).all()
+    np.testing.assert_array_equal(kept[1], probabilities[1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_box_holds_every_voxel_of_the_mask(seed):
+    affine = affine_of(SHAPE, SPACING, ORIENTATIONS[7 * seed], tilt_deg=5 * seed)
+    scan = blob_scan(affine, seed=seed)
+    placement = Placement.of(SHAPE, affine, CONTRACT.spacing_mm)
+    volume = placement.volume_of(scan.voxels)
+    kept = one_liver(np.stack([sigmoid(volume / 30), sigmoid(volume / 30 - 1)]), 0.5)
+    liver, tumor = (resample(placement.on_scan_axes(p), placement.to_scan) >= 0.5 for p in kept)
+    mask = mask_on_scan(kept, placement, scan, 0.5)
+    assert dice(liver, mask.labels >= 1) > 0.99999
+    assert dice(liver & tumor, mask.labels == 2) > 0.99999
+
+
+def test_no_liver_gives_an_empty_mask():
+    scan = Scan("dark", np.full(SHAPE, -900, np.int16), affine_of(SHAPE, SPACING))
+    mask = segment(scan, everywhere_tumor, CONTRACT)
+    assert mask.labels.shape == SHAPE
+    assert not mask.labels.any()
+
+
+def test_liver_everywhere_fills_the_mask():
+    scan = Scan("bright", np.full(SHAPE, 900, np.int16), affine_of(SHAPE, SPACING, "PIR"))
+    assert (segment(scan, bright, CONTRACT).labels == 2).all()
+
+
+def test_scans_smaller_than_a_window_are_labeled():
+    scan = Scan("small", np.full((3, 5, 2), 20, np.int16), affine_of((3, 5, 2), SPACING))
+    assert (segment(scan, bright, CONTRACT).labels == 1).all()
+
+
+@pytest.mark.parametrize(("threshold", "radius_mm"), [(0.5, 30), (0.9, 24.5), (0.1, 35.5)])
+def test_a_threshold_moves_the_border_to_its_logit(threshold, radius_mm):
+    affine = affine_of(SHAPE, SPACING)  # 4 w is 2.2, the logit of 0.9, at 55 HU: 5.5 mm inwards
+    mask = segment(
+        ball_scan(affine),
+        lambda w: np.concatenate([4 * w, w - 9], axis=1),
+        contract_of(threshold=threshold),
+    )
+    assert dice(distance_to(SHAPE, affine, CENTER) < radius_mm, mask.labels == 1) > 0.97
+
+
+def test_flat_grids_are_refused():
+    scan = Scan("flat", np.zeros(SHAPE, np.int16), np.diag([1.0, 0.0, 1.0, 1.0]))
+    with pytest.raises(ScanError, match="flat: affine must be invertible"):
+        segment(scan, bright, CONTRACT)
+
+
+def test_an_answer_measures_its_mask_and_names_its_model():
+    affine = affine_of(SHAPE, SPACING)
+    found = answer(ball_scan(affine), bright, contract_of(model_sha256="a" * 64))
+    assert isinstance(found, Segmentation)
+    assert found.report["liver_ml"] == pytest.approx(4 / 3 * np.pi * 3**3, rel=0.03)
+    assert len(found.report["lesions"]) == 1
+    assert (found.report["network"], found.report["model_sha256"]) == ("made", "a" * 64)
+
+
+def test_answer_and_segment_give_one_mask():
+    scan = blob_scan(affine_of(SHAPE, SPACING, "SLA"), seed=9)
+    mask: Mask = answer(scan, bright, CONTRACT).mask
+    np.testing.assert_array_equal(mask.labels, segment(scan, bright, CONTRACT).labels)
+
+
+@pytest.mark.parametrize(("logit", "probability"), [(0, 0.5), (1e4, 1), (-1e4, 0), (2.1972, 0.9)])
+def test_logits_become_probabilities_without_overflow(logit, probability):
+    assert sigmoid(np.array([logit], np.float32)) == pytest.approx(probability, abs=1e-5)

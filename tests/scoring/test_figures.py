@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image as png
+
+from builders import ORIENTATIONS, affine_of, blobs, case_of, turned
+from dyntransnet.imaging.scan import Mask, Scan
+from dyntransnet.scoring.figures import (
+    body_box,
+    draw_learning,
+    draw_overlay,
+    point_of_interest,
+    to_ras,
+)
+
+SHAPE = (22, 30, 16)
+SPACING = (2.0, 1.5, 3.0)  # three planes of about one size
+
+
+def panel(path: Path, number: int) -> np.ndarray:
+    """Gray values of one of the three planes, without title and legend."""
+    picture = png.imread(path)[:, :, :3]
+    height, width = picture.shape[:2]
+    part = picture[height // 4 : 3 * height // 4, number * width // 3 : (number + 1) * width // 3]
+    return part.mean(axis=2)
+
+
+def drawn(tmp_path: Path, code: str, world: int) -> Path:
+    """A scan that is bright towards the patient's right, front or head."""
+    array = np.full(SHAPE, -100, np.int16)
+    np.moveaxis(array, world, 0)[SHAPE[world] // 2 :] = 240
+    order = tuple(next(w for w, s in enumerate(("RL", "AP", "SI")) if side in s) for side in code)
+    flips = tuple(side in "LPI" for side in code)
+    voxels, affine = turned(array, affine_of(SHAPE, SPACING), order, flips)
+    empty = Mask(np.zeros(voxels.shape, np.uint8), affine)
+    draw_overlay(
+        Scan("half", voxels, affine), empty, tmp_path / "half.png", truth=None, title="half"
+    )
+    return tmp_path / "half.png"
+
+
+@pytest.mark.parametrize("code", ["RAS", "LPS", "SLA"])
+def test_the_patients_right_is_on_the_left(tmp_path, code):
+    axial = panel(drawn(tmp_path, code, world=0), 0)
+    middle = axial.shape[1] // 2
+    assert axial[:, : middle - 20].mean() > 2 * axial[:, middle + 20 :].mean()
+
+
+@pytest.mark.parametrize("code", ["RAS", "LPI", "SLA"])
+def test_the_head_is_up(tmp_path, code):
+    coronal = panel(drawn(tmp_path, code, world=2), 1)
+    middle = coronal.shape[0] // 2
+    assert coronal[: middle - 20].mean() > 2 * coronal[middle + 20 :].mean()
+
+
+@pytest.mark.parametrize("code", ["RAS", "LPS"])
+def test_the_front_is_up_in_the_axial_plane(tmp_path, code):
+    axial = panel(drawn(tmp_path, code, world=1), 0)
+    middle = axial.shape[0] // 2
+    assert axial[: middle - 20].mean() > 2 * axial[middle + 20 :].mean()
+
+
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_outlines_of_both_masks_are_drawn(tmp_path, with_truth):
+    scan, mask = case_of()
+    shifted = Mask(np.roll(mask.labels, 3, axis=0), mask.affine)
+    draw_overlay(
+        scan, shifted, tmp_path / "a.png", truth=mask if with_truth else None, title="Dice 0.5"
+    )
+    red, green, blue = np.moveaxis(png.imread(tmp_path / "a.png")[:, :, :3], 2, 0)
+    assert ((red > 0.8) & (blue < 0.4)).any()
+    assert ((green > 0.6) & (red < 0.4)).any() == with_truth
+
+
+@pytest.mark.parametrize("code", ORIENTATIONS[::7])
+def test_to_ras_turns_every_grid_the_same_way(code):
+    array = blobs(SHAPE, seed=1)
+    order = tuple(next(w for w, s in enumerate(("RL", "AP", "SI")) if side in s) for side in code)
+    stored, affine = turned(array, affine_of(SHAPE), order, tuple(side in "LPI" for side in code))
+    np.testing.assert_array_equal(to_ras(stored, affine), array)
+
+
+def test_the_point_of_interest_is_the_middle_of_the_tumor():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2:18, 4:20, 3:15] = 1
+    labels[10:13, 5, 5] = labels[11, 4:7, 5] = labels[11, 5, 4:7] = 2
+    assert point_of_interest(labels) == (11, 5, 5)
+
+
+def test_without_tumors_the_liver_is_of_interest():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[3, 4, 5] = 1
+    assert point_of_interest(labels) == (3, 4, 5)
+
+
+def test_an_empty_mask_is_seen_in_the_middle():
+    assert point_of_interest(np.zeros(SHAPE, np.uint8)) == (11, 15, 8)
+
+
+def test_curves_skip_what_is_not_defined(tmp_path):
+    losses = [{"step": step, "loss": 1 / step} for step in (1.0, 2.0, 3.0)]
+    scores = [{"step": 1.0, "dice_liver": 0.5}, {"step": 2.0, "dice_liver": 0.7, "dice_tumor": 0.1}]
+    draw_learning(losses, scores, tmp_path / "curve.png")
+    assert png.imread(tmp_path / "curve.png").std() > 0.01
+
+
+def test_a_run_without_steps_can_be_drawn(tmp_path):
+    draw_learning([], [], tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_the_body_is_cut_out_of_the_air():
+    image = np.full(SHAPE, -1000, np.int16)
+    image[3:9, 20:30, 5] = 40
+    assert body_box(image) == (slice(3, 9), slice(20, 30), slice(5, 6))
+
+
+def test_where_all_is_air_nothing_is_cut():
+    image = np.full(SHAPE, -1000, np.int16)
+    assert image[body_box(image)].shape == SHAPE

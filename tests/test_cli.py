@@ -1,0 +1,108 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from builders import case_of, save_lits
+from dyntransnet.cli import app
+from dyntransnet.imaging.scan import write_mask, write_scan
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("ingest", "split", "preprocess", "train", "evaluate", "export", "register", "publish")
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "dyntransnet.cli", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def error_of(finished: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a refusal."""
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("error: ")
+    assert finished.stderr.count("\n") == 1
+    return finished.stderr.removeprefix("error: ").strip()
+
+
+def test_every_stage_has_a_command():
+    commands = get_command(app).commands
+    assert list(commands)[: len(STAGES)] == list(STAGES)
+    for name in STAGES:
+        assert (ROOT / "src" / "dyntransnet" / "stages" / f"{name}.py").is_file()
+
+
+def test_every_command_and_section_has_one_name():
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert set(sections) - {"network"} == set(STAGES)
+
+
+def test_help_needs_no_heavy_library():
+    code = (
+        "import sys, dyntransnet.cli as cli; sys.argv = ['dyntransnet', '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit: print({'torch', 'monai', 'mlflow', 'SimpleITK'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "register" in out.stdout
+    assert out.stdout.endswith("set()\n")
+
+
+def test_a_damaged_scan_is_one_line(tmp_path):
+    write_scan(case_of()[0], tmp_path / "a.nii.gz")
+    stored = (tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(stored[: len(stored) // 2])
+    finished = run("segment", "a.nii.gz", "--output", "out", cwd=tmp_path)
+    assert error_of(finished).startswith("a: a.nii.gz must be a whole gzip file, got ")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_bad_output_is_one_line(tmp_path):
+    write_scan(case_of()[0], tmp_path / "a.nii.gz")
+    finished = run("segment", "a.nii.gz", "--output", "mask.png", cwd=tmp_path)
+    assert error_of(finished).startswith("mask.png: extension must be one of .nii, ")
+
+
+def test_a_bad_parameter_is_one_line(tmp_path):
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["split"]["fold"] = 3
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    finished = run("split", "manifest.json", "--out", "splits.json", cwd=tmp_path)
+    assert error_of(finished) == "params.yaml: split.fold: is not a known key, got 3"
+
+
+def test_a_bad_dataset_is_one_line_for_each_case(tmp_path):
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["ingest"] |= {"layout": "lits", "source": "lits"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    save_lits(tmp_path / "lits", 1, *case_of())
+    save_lits(tmp_path / "lits", 2, *case_of())
+    for number in (1, 2):
+        (tmp_path / "lits" / f"volume-{number}.nii.gz").write_text("no image")
+    finished = run("ingest", "lits", "--out", "cases", "--manifest", "m.json", cwd=tmp_path)
+    first, *lines = finished.stderr.splitlines()
+    assert finished.returncode == 1
+    assert first == "error: lits: 2 problem(s) found, nothing was written"
+    assert [line.split(":")[0] for line in lines] == ["  volume-1", "  volume-2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lits", "params.yaml"]
+
+
+def test_scores_are_printed_and_written(tmp_path):
+    write_mask(case_of()[1], tmp_path / "truth" / "a.nii.gz")
+    finished = run("score", "truth", "truth", "--output", "scores.json", cwd=tmp_path)
+    assert finished.stdout == "a  liver Dice 1.0000  tumor Dice 1.0000\n"
+    assert json.loads((tmp_path / "scores.json").read_text())["summary"]["liver"]["dice"] == 1
+
+
+@pytest.mark.parametrize("arguments", [["segmnt"], ["segment"], ["split", "--seed", "3"]])
+def test_wrong_usage_is_no_traceback(tmp_path, arguments):
+    finished = run(*arguments, cwd=tmp_path)
+    assert finished.returncode == 2
+    assert "Usage: " in finished.stderr
+    assert "Traceback" not in finished.stderr

@@ -1,0 +1,82 @@
+"""README, Makefile, workflows, lock file and package say the same."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from packaging.requirements import Requirement
+
+from dyntransnet.cli import app
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))
+HEAVY = ("torch", "monai", "mlflow", "dvc", "onnxruntime", "openvino")
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_step_of_a_workflow_is_a_makefile_target(workflow):
+    jobs = yaml.safe_load(workflow.read_text())["jobs"].values()
+    steps = [step["run"].split() for job in jobs for step in job["steps"] if "run" in step]
+    assert steps
+    for command, target, *_ in steps:
+        assert command == "make"
+        assert target in make_targets()
+
+
+def test_ci_runs_what_a_person_runs():
+    (line,) = re.findall(r"^make (.+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert line.split() == ["install", "check", "test"]
+
+
+def test_the_readme_names_only_targets_and_commands_that_exist():
+    text = (ROOT / "README.md").read_text()
+    commands = set(typer.main.get_command(app).commands)
+    assert set(re.findall(r"^dyntransnet (\w+)", text, re.MULTILINE)) <= commands
+    assert set(re.findall(r"^make (\w+)", text, re.MULTILINE)) <= make_targets()
+
+
+def test_links_in_the_documents_lead_somewhere():
+    for page in [
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "serving").glob("*.md"),
+    ]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_lock_file_pins_every_dependency_within_its_range():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pinned = {Requirement(line).name.lower().replace("_", "-"): Requirement(line) for line in lines}
+    extras = [entry for group in PROJECT["optional-dependencies"].values() for entry in group]
+    for needed in map(Requirement, [*PROJECT["dependencies"], *extras]):
+        if needed.name != PROJECT["name"]:
+            pin = pinned[needed.name.lower()]
+            (exact,) = pin.specifier
+            assert exact.operator == "=="
+            assert needed.specifier.contains(exact.version), f"{needed} against {pin}"
+
+
+def test_the_tests_run_on_the_locked_versions():
+    for name in ("torch", "monai", "mlflow", "dvc", "onnx", "tritonclient", "numpy"):
+        assert f"{name}=={version(name).split('+')[0]}" in (ROOT / "requirements.lock").read_text()
+
+
+@pytest.mark.parametrize("module", ["client", "files", "cli", "imaging.segment", "scoring.trial"])
+def test_a_client_needs_no_training_stack(module):
+    blocked = "".join(f"sys.modules[{name!r}] = None; " for name in HEAVY)
+    code = f"import sys; {blocked}import dyntransnet.{module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
