@@ -1,6 +1,7 @@
 """The whole system on one machine: a served scan that training never saw."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +29,8 @@ def run(cases: Path, splits: Path, repository: Path, out: Path) -> None:
         ServingError: the server does not start or answer.
     """
     case = _test_case(cases, splits)
-    scan, truth = read_scan(cases / case / "scan.nii.gz"), read_mask(cases / case / "mask.nii.gz")
+    scan = replace(read_scan(cases / case / "scan.nii.gz"), id=case)
+    truth = read_mask(cases / case / "mask.nii.gz")
     print("demo: starting Triton")
     with TritonServer(repository) as server, SegmentationClient(server.url) as client:
         print(f"demo: sending {case} to {server.url}")
@@ -49,13 +51,14 @@ def _test_case(cases: Path, splits: Path) -> str:
 
 
 def _show(case: str, scores: dict[str, Row], report: dict[str, float], out: Path) -> None:
-    table = Table(title=f"{case}, a scan that training never saw")
+    table = Table()
     for head in ("", "Dice", "truth ml", "found ml"):
         table.add_column(head, justify="left" if not head else "right")
     for name, row in scores.items():
         shown = (row["dice"], row["truth_ml"], row["predicted_ml"])
         table.add_row(name, f"{shown[0]:.3f}", f"{shown[1]:.1f}", f"{shown[2]:.1f}")
     console = Console()
+    console.print(f"{case}, a scan that training never saw", highlight=False)
     console.print(table)
     console.print(f"tumor burden {100 * report['tumor_burden']:.1f} %")
     for name in ("preview.png", "mask.nii.gz", "report.json"):

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import logging
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,9 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
-from dyntransnet.errors import DynTransNetError
+from dyntransnet.errors import ModelError
 
 DEFAULT_STORE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
@@ -22,9 +24,14 @@ ARTIFACTS = "mlartifacts"
 LOCK_FILE = Path("dvc.lock")
 SYSTEM_METRICS_INTERVAL_S = 5
 
+NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+"""What MLflow says of a run, model or alias it does not have; all else is a failure."""
+
 
 def connect() -> MlflowClient:
     """Point MLflow at the store and return a client for it."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(store_uri())
     return MlflowClient()
 
@@ -92,7 +99,9 @@ def _git(*command: str) -> str:
 def _exists(client: MlflowClient, run_id: str) -> bool:
     try:
         client.get_run(run_id)
-    except mlflow.exceptions.MlflowException:
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code not in NOT_THERE:
+            raise
         return False
     return True
 
@@ -136,24 +145,25 @@ def register_version(
     return str(version.version)
 
 
-def alias_version(client: MlflowClient, model: str, alias: str) -> Any | None:
-    """The version an alias points to, or None."""
+def alias_version(client: MlflowClient, model: str, alias: str) -> ModelVersion | None:
+    """The version an alias points to, or None; a store that cannot tell raises."""
     try:
         return client.get_model_version_by_alias(model, alias)
-    except mlflow.exceptions.MlflowException:
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code not in NOT_THERE:
+            raise
         return None
 
 
-def download(client: MlflowClient, model: str, version: str, folder: Path) -> Path:
+def download(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
     """Fetch a registered version's files.
 
     Raises:
-        DynTransNetError: the store cannot give them.
+        ModelError: the store cannot give them.
     """
     try:
-        uri = client.get_model_version_download_uri(model, version)
+        uri = client.get_model_version_download_uri(version.name, str(version.version))
         return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise DynTransNetError(
-            f"{model} version {version}: must be readable from the registry, got {error}"
-        ) from error
+        named = f"{version.name} version {version.version}"
+        raise ModelError(f"{named}: must be readable from the registry, got {error}") from error

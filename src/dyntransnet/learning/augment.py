@@ -1,7 +1,7 @@
 """Random changes of a training batch, drawn from (seed, step) and computed where it lies.
 
-Rotation, scaling and flips are one resampling of a larger window, so that no made-up
-border is ever seen.
+Rotation, scaling and flips are one resampling of a larger window, so that a made-up
+border is hardly ever seen.
 """
 
 import math
@@ -17,9 +17,9 @@ AXES = {"x": 0, "y": 1, "z": 2}
 
 
 def margin_for(patch_size: tuple[int, int, int], params: AugmentParams) -> tuple[int, int, int]:
-    """The window to cut so that a rotated, enlarged patch mostly fits in it."""
-    reach = (1 + params.scale) * (1 + math.sin(math.radians(params.rotation_deg)))
-    x, y, z = (math.ceil(edge * reach / 2) * 2 for edge in patch_size)
+    """The window to cut: an enlarged patch fits in it, turned as far as allowed about one axis."""
+    aside = max(patch_size) * math.sin(math.radians(min(params.rotation_deg, 90)))
+    x, y, z = (math.ceil((1 + params.scale) * (edge + aside) / 2) * 2 for edge in patch_size)
     return x, y, z
 
 
@@ -59,7 +59,7 @@ def relight(
         return (center + spread * (2 * chance - 1)).to(image)
 
     noise = torch.randn(image.shape, generator=generator).to(image)
-    lit = image * around(1, params.intensity_scale) + around(0, params.intensity_shift)
+    lit = image * around(1.0, params.intensity_scale) + around(0.0, params.intensity_shift)
     return (lit + params.noise * noise).clamp(-1, 1)
 
 

@@ -20,6 +20,9 @@ from dyntransnet.errors import ModelError
 
 WEIGHTS_FILE = "weights.safetensors"
 
+Point = dict[str, int | float]
+"""One point of a curve: its step and what was measured there."""
+
 
 def save_checkpoint(weights: dict[str, torch.Tensor], contract: Contract, folder: Path) -> None:
     """Write a model folder; its contract gets the weights' hash."""
@@ -52,6 +55,7 @@ class Progress:
         step: steps done.
         best_step: after which the best weights were taken.
         best_score: their validation score.
+        recent: losses of the steps since the last mean.
         losses: mean training loss at some steps.
         scores: validation Dice at some steps.
     """
@@ -60,8 +64,9 @@ class Progress:
     step: int = 0
     best_step: int = 0
     best_score: float = -1.0
-    losses: list[dict[str, float]] = field(default_factory=list)
-    scores: list[dict[str, float]] = field(default_factory=list)
+    recent: list[float] = field(default_factory=list)
+    losses: list[Point] = field(default_factory=list)
+    scores: list[Point] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ def load(folder: Path, runtime: str) -> tuple[Predict, Contract]:
         The network, and how to feed it.
 
     Raises:
-        ModelError: a file is missing or damaged, or the runtime is unknown or
-            not installed.
+        ModelError: a file is missing or damaged, or the runtime is unknown, not
+            installed or unable to read the file.
     """
     contract = Contract.load(folder)
     path = folder / ONNX_FILE
@@ -43,5 +43,10 @@ def load(folder: Path, runtime: str) -> tuple[Predict, Contract]:
         raise ModelError(
             f"runtime {runtime} must be installed (pip install 'dyntransnet[runtime]'), got {error}"
         ) from error
-    predict: Predict = module.load(path, contract)
+    try:
+        predict: Predict = module.load(path, contract)
+    except Exception as error:  # each runtime raises exceptions of its own
+        raise ModelError(
+            f"{path}: must be readable by {runtime}, got {' '.join(str(error).split())}"
+        ) from error
     return predict, contract

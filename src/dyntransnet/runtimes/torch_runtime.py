@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dyntransnet.contract import Contract
+from dyntransnet.errors import ModelError
 from dyntransnet.imaging.tiling import Predict
 from dyntransnet.learning.checkpoint import load_weights
 from dyntransnet.networks.registry import build
@@ -24,9 +25,19 @@ def load(folder: Path) -> tuple[Predict, Contract]:
 
 
 def load_network(folder: Path, contract: Contract) -> nn.Module:
-    """Build the contract's network and give it the checkpoint's weights."""
-    network = build(contract.network)
-    network.load_state_dict(load_weights(folder, contract))
+    """Build the contract's network and give it the checkpoint's weights.
+
+    Raises:
+        ModelError: the folder is incomplete or damaged, or its weights are another network's.
+    """
+    network, weights = build(contract.network), load_weights(folder, contract)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        found = " ".join(str(error).split())
+        raise ModelError(
+            f"{folder}: weights must fit {contract.network.name}, got {found}"
+        ) from error
     return network.eval()
 
 

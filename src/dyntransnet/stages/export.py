@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from dyntransnet.atomic import new_file, new_folder, sha256_of
 from dyntransnet.config import ExportParams
@@ -14,8 +12,8 @@ from dyntransnet.contract import ONNX_FILE, Contract
 from dyntransnet.errors import ParityError
 from dyntransnet.imaging.tiling import Predict, Windows
 from dyntransnet.learning.crops import CachedCase, cut
-from dyntransnet.repository import MAX_BATCH_SIZE
 from dyntransnet.runtimes.choice import RUNTIMES, load
+from dyntransnet.runtimes.onnx_writer import write_onnx
 from dyntransnet.runtimes.torch_runtime import load_network, predictor
 from dyntransnet.scoring.metrics import CLASSES, dice
 
@@ -52,25 +50,6 @@ def run(checkpoint: Path, cache: Path, *, out: Path, report: Path, params: Expor
         print(f"export: {name} {shown}")
 
 
-def write_onnx(network: nn.Module, path: Path, contract: Contract, opset: int) -> None:
-    """Write a network as one ONNX file with named tensors and a free batch size."""
-    window = torch.zeros(2, 1, *contract.patch_size)
-    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH_SIZE)
-    with torch.no_grad():
-        torch.onnx.export(
-            network.cpu().eval(),
-            (window,),
-            path,
-            input_names=[contract.input_name],
-            output_names=[contract.output_name],
-            opset_version=opset,
-            dynamic_shapes=({0: batch},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-
-
 def liver_windows(cache: Path, contract: Contract, count: int) -> Windows:
     """Windows around tumors and livers of as many cases, evenly chosen."""
     cases = [CachedCase.open(path) for path in sorted(cache.iterdir()) if path.is_dir()]
@@ -92,8 +71,13 @@ def compare(reference: Predict, tested: Predict, windows: Windows) -> dict[str, 
     Returns:
         ``max_difference`` and ``mean_difference`` of logits, and per class the ``dice``
         between the masks, None where both are empty.
+
+    Raises:
+        ParityError: the logits differ in shape.
     """
     expected, found = reference(windows), tested(windows)
+    if found.shape != expected.shape:
+        raise ParityError(f"logits must be of shape {expected.shape}, got {found.shape}")
     difference = np.abs(expected - found)
     dices = {
         name: dice(expected[:, channel] >= 0, found[:, channel] >= 0)

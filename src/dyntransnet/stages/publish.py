@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from mlflow.entities.model_registry import ModelVersion
+
 from dyntransnet.atomic import new_file, sha256_of
 from dyntransnet.config import PublishParams
 from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
@@ -26,7 +28,7 @@ def run(receipt: Path, out: Path, params: PublishParams) -> None:
         params: how Triton runs the network.
 
     Raises:
-        ModelError: no version holds the alias, or its file is not what was registered.
+        ModelError: no version holds the alias, or its files are not what was registered.
     """
     named = json.loads(receipt.read_text())
     client = connect()
@@ -36,22 +38,32 @@ def run(receipt: Path, out: Path, params: PublishParams) -> None:
             f"{named['model']}: a version must hold the alias {named['alias']}, got none"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        folder = download(client, named["model"], champion.version, Path(scratch))
+        folder = download(client, champion, Path(scratch))
+        check_registered(folder, champion)
         write_network(folder, out / NETWORK, params)
     print(f"publish: {named['model']} version {champion.version} -> {out / NETWORK}")
 
 
-def write_network(model: Path, target: Path, params: PublishParams) -> None:
-    """Place a model folder's files in the repository; the contract comes last.
+def check_registered(model: Path, version: ModelVersion) -> None:
+    """Hold a downloaded model folder against the version it came from.
 
     Raises:
-        ModelError: the ONNX file is not the one the contract was signed for.
+        ModelError: the ONNX file or its contract is not the one that was registered.
     """
+    onnx, signed = model / ONNX_FILE, Contract.load(model).model_sha256
+    registered = version.tags.get("model_sha256", signed)
+    found = sha256_of(onnx) if onnx.is_file() else "no file"
+    for name, sha256 in ((ONNX_FILE, found), (CONTRACT_FILE, signed)):
+        if sha256 != registered:
+            raise ModelError(
+                f"{version.name} version {version.version}: {name} must be of the model with "
+                f"sha256 {registered}, got {sha256}"
+            )
+
+
+def write_network(model: Path, target: Path, params: PublishParams) -> None:
+    """Place a model folder's files in the repository; the contract comes last."""
     contract = Contract.load(model)
-    if (found := sha256_of(model / ONNX_FILE)) != contract.model_sha256:
-        raise ModelError(
-            f"{model / ONNX_FILE}: sha256 must be {contract.model_sha256}, got {found}"
-        )
     with new_file(target / CONFIG_FILE) as path:
         path.write_text(network_config(contract, params.backend, runtime=params.runtime))
     for name in (ONNX_FILE, CONTRACT_FILE):

@@ -13,6 +13,7 @@ from typing import Any
 import mlflow
 import onnx
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
 from dyntransnet.atomic import new_file
 from dyntransnet.config import RegisterParams
@@ -88,7 +89,7 @@ def run(
 
 def _champion_dices(
     client: MlflowClient,
-    champion: Any,
+    champion: ModelVersion,
     cases: Path,
     test_set: dict[str, Any],
     params: RegisterParams,
@@ -99,7 +100,7 @@ def _champion_dices(
         return {name: None if value == "None" else float(value) for name, value in known.items()}
     print(f"register: scoring champion version {champion.version} on these test scans too")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = download(client, params.model, champion.version, Path(scratch))
+        folder = download(client, champion, Path(scratch))
         predict, contract = load(folder, RUNTIME)
         trials = run_trials(cases, test_set["cases"], predict, contract)
         return dices_of(summarize([trial.scores for trial in trials]))
@@ -120,25 +121,35 @@ def _register(
             return str(known.version)
     with tempfile.TemporaryDirectory() as scratch, same_run(run_id):
         folder = Path(scratch) / "model"
-        mlflow.onnx.save_model(onnx.load(model / ONNX_FILE), folder, save_as_external_data=False)
+        mlflow.onnx.save_model(
+            onnx.load(model / ONNX_FILE),
+            folder,
+            pip_requirements=mlflow.onnx.get_default_pip_requirements(),
+            save_as_external_data=False,
+        )
         # MLflow writes the graph anew; the bytes that passed parity take its place.
         shutil.copyfile(model / ONNX_FILE, folder / ONNX_FILE)
         shutil.copyfile(model / CONTRACT_FILE, folder / CONTRACT_FILE)
         shutil.copyfile(parity, folder / parity.name)
-        mlflow.log_artifacts(str(folder), "model")
-        source = mlflow.get_artifact_uri("model")
+        # One run may be exported twice: each version keeps files of its own.
+        place = f"model/{tags['model_sha256'][:12]}"
+        mlflow.log_artifacts(str(folder), place)
+        source = mlflow.get_artifact_uri(place)
     return register_version(client, name, source=source, run_id=run_id, tags=tags)
 
 
 def _write_receipt(
-    out: Path, params: RegisterParams, version: str, broken: list[str], served: Any
+    out: Path, params: RegisterParams, version: str, broken: list[str], served: ModelVersion
 ) -> None:
     receipt = {
         "model": params.model,
         "version": version,
         "refused": broken,
         "alias": params.alias,
-        "champion": {"version": str(served.version), "model_sha256": served.tags["model_sha256"]},
+        "champion": {
+            "version": str(served.version),
+            "model_sha256": served.tags.get("model_sha256"),
+        },
     }
     with new_file(out) as path:
         path.write_text(json.dumps(receipt, indent=1) + "\n")

@@ -26,6 +26,7 @@ from dyntransnet.imaging.intensity import AIR
 from dyntransnet.imaging.tiling import predict_tiled
 from dyntransnet.learning.augment import augment, margin_for
 from dyntransnet.learning.checkpoint import (
+    Point,
     Progress,
     TrainingState,
     load_state,
@@ -134,7 +135,7 @@ def fit(
     saved: Path,
 ) -> None:
     """Run the steps that are left; the best averaged weights end up in ``state.best``."""
-    network, losses = state.network.train(), []
+    network = state.network.train()
     windows = batches(
         cohort.train,
         params,
@@ -159,10 +160,10 @@ def fit(
             state.optimizer.step()
             average_into(state.average, network, step, params.ema_decay)
 
-            losses.append(float(loss.detach()))
+            progress.recent.append(float(loss.detach()))
             progress.step = step + 1
             if progress.step % LOSS_EVERY == 0 or progress.step == params.steps:
-                _note_loss(progress, losses)
+                _note_loss(progress)
             if progress.step % params.validate_every == 0 or progress.step == params.steps:
                 scores = validate(state.average, cohort.validation, params, device)
                 _note_scores(state, progress, scores)
@@ -234,9 +235,9 @@ def _autocast(device: torch.device, params: TrainParams) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bf16")
 
 
-def _note_loss(progress: Progress, losses: list[float]) -> None:
-    row = {"step": progress.step, "loss": float(np.mean(losses))}
-    losses.clear()
+def _note_loss(progress: Progress) -> None:
+    row = {"step": progress.step, "loss": float(np.mean(progress.recent))}
+    progress.recent.clear()
     progress.losses.append(row)
     mlflow.log_metric("loss", row["loss"], step=progress.step)
 
@@ -264,7 +265,7 @@ def _write_report(progress: Progress, report: Path) -> None:
         (folder / "run.json").write_text(json.dumps(chosen, indent=1))
 
 
-def _write_csv(rows: Sequence[dict[str, float]], names: list[str], path: Path) -> None:
+def _write_csv(rows: Sequence[Point], names: list[str], path: Path) -> None:
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, names, restval="")
         writer.writeheader()
