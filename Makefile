@@ -31,12 +31,12 @@ demo: install ## data, training, registry, Triton and client on this machine
 	dyntransnet demo data/cases data/splits.json model_repository --out demo
 
 real: install ## the same on a LiTS folder: make real DATA=path/to/lits
-	-dvc exp remove --quiet $(NAME) 2> /dev/null
+	@dvc exp remove --quiet $(NAME) 2> /dev/null || true
 	dvc exp run --temp --name $(NAME) \
 		--set-param ingest.layout=lits --set-param ingest.source=$(abspath $(DATA)) \
 		$(addprefix --set-param ,$(REAL) $(SET))
-	rm -rf results/$(NAME)
-	for each in params.yaml dvc.lock reports models/onnx model_repository; do \
+	@rm -rf results/$(NAME)
+	@for each in params.yaml dvc.lock reports models/onnx model_repository; do \
 		dvc get . $$each --rev $(NAME) --out results/$(NAME)/$$each --quiet || exit 1; done
 	@echo "results/$(NAME)/reports/evaluate/report.html"
 

@@ -1,0 +1,211 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from builders import blobs
+from caches import STILL
+from dyntransnet.config import AugmentParams
+from dyntransnet.learning import augment as module
+from dyntransnet.learning.augment import augment, margin_for, relight
+
+WINDOW, PATCH = (26, 22, 30), (16, 12, 24)
+WILD = {
+    "flip_axes": ("x", "y", "z"),
+    "rotation_deg": 30,
+    "scale": 0.3,
+    "intensity_shift": 0.5,
+    "intensity_scale": 0.5,
+    "noise": 0.3,
+}
+
+patches = st.tuples(*[st.integers(2, 9).map(lambda half: 2 * half)] * 3)
+seeds = st.integers(0, 2**32)
+
+
+def params(**changes) -> AugmentParams:
+    return AugmentParams.model_validate(STILL.model_dump() | changes)
+
+
+def chance(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def window(count: int = 1, shape=WINDOW) -> torch.Tensor:
+    """Smooth values in [-1, 1]; every sample of the batch is the same."""
+    values = torch.from_numpy(blobs(shape, seed=1)).clamp(-3, 3) / 3
+    return values.expand(count, 1, *shape).contiguous()
+
+
+def labels(image: torch.Tensor) -> torch.Tensor:
+    return (image > 0).float() + (image > 0.3).float()
+
+
+def central(array: torch.Tensor, patch=PATCH) -> torch.Tensor:
+    first = [(size - edge) // 2 for size, edge in zip(array.shape[2:], patch, strict=True)]
+    x, y, z = (slice(at, at + edge) for at, edge in zip(first, patch, strict=True))
+    return array[:, :, x, y, z]
+
+
+def turn_about(axis: int, angle: float, monkeypatch) -> None:
+    """Every rotation is this one; torch counts axes from the last."""
+    vector = torch.zeros(1, 3)
+    vector[0, 2 - axis] = angle
+    skew = module._skew
+    monkeypatch.setattr(module, "_skew", lambda drawn: skew(vector.expand_as(drawn)))
+
+
+@given(patch=patches, margin=st.tuples(*[st.integers(0, 4).map(lambda half: 2 * half)] * 3))
+@settings(max_examples=25, deadline=None)
+def test_without_augmentation_the_center_of_the_window_comes_back(patch, margin):
+    full = tuple(edge + more for edge, more in zip(patch, margin, strict=True))
+    image = window(2, full)
+    found, label = augment(image, labels(image), patch, STILL, chance())
+    torch.testing.assert_close(found, central(image, patch), rtol=0, atol=1e-5)
+    torch.testing.assert_close(label, central(labels(image), patch), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "dim"), [("x", 2), ("y", 3), ("z", 4)])
+def test_a_flip_mirrors_its_own_axis_in_half_of_the_windows(name, dim):
+    image = window(32)
+    found, label = augment(image, labels(image), PATCH, params(flip_axes=(name,)), chance())
+    kept = central(image)[0]
+    mirrored = np.flip(kept.numpy(), dim - 1)
+    flipped = [not np.allclose(one, kept, atol=1e-4) for one in found]
+    for one, is_flipped in zip(found, flipped, strict=True):
+        np.testing.assert_allclose(one, mirrored if is_flipped else kept, atol=1e-5)
+    np.testing.assert_array_equal(label[flipped][0], np.flip(labels(kept).numpy(), dim - 1))
+    assert 4 < sum(flipped) < 28
+
+
+def test_flips_of_three_axes_are_independent():
+    image = window(96)
+    found, _ = augment(image, image, PATCH, params(flip_axes=("x", "y", "z")), chance())
+    assert len(found.mul(1e3).round().unique(dim=0)) == 8
+
+
+@pytest.mark.parametrize(("axis", "plane"), [(0, (1, 2)), (1, (2, 0)), (2, (0, 1))])
+def test_a_quarter_turn_is_that_of_numpy(axis, plane, monkeypatch):
+    turn_about(axis, math.pi / 2, monkeypatch)
+    shape, patch = (24, 24, 24), PATCH
+    image = window(1, shape)
+    found, label = augment(image, labels(image), patch, STILL, chance())
+    turned = torch.rot90(image, 1, [2 + one for one in plane])
+    torch.testing.assert_close(found, central(turned, patch), rtol=0, atol=1e-4)
+    assert (label == central(labels(turned), patch)).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("angle_deg", [-25, 10])
+def test_a_turned_window_is_that_of_scipy(axis, angle_deg, monkeypatch):
+    turn_about(axis, math.radians(angle_deg), monkeypatch)
+    found, _ = augment(window(), window(), PATCH, STILL, chance())
+    back = Rotation.from_rotvec(-angle_deg * np.eye(3)[axis], degrees=True).as_matrix()
+    middle = [(np.array(size) - 1) / 2 for size in (WINDOW, PATCH)]
+    expected = ndimage.affine_transform(
+        window()[0, 0].numpy(), back, middle[0] - back @ middle[1], PATCH, order=1, mode="nearest"
+    )
+    np.testing.assert_allclose(found[0, 0], expected, atol=1e-4)
+
+
+def test_a_point_moves_as_the_rotation_says(monkeypatch):
+    turn_about(2, math.radians(30), monkeypatch)
+    image = torch.zeros(1, 1, 25, 21, 29)
+    image[0, 0, 12 + 6, 10, 14 + 3] = 1  # 6 voxels along x from the center, 3 along z
+    found, _ = augment(image, image, (17, 13, 23), STILL, chance())
+    at = ndimage.center_of_mass(found[0, 0].numpy())
+    expected = (8 + 6 * math.cos(math.pi / 6), 6 + 6 * math.sin(math.pi / 6), 11 + 3)
+    np.testing.assert_allclose(at, expected, atol=0.25)
+
+
+@given(patch=patches, full=patches, seed=seeds)
+def test_windows_are_turned_and_scaled_but_never_sheared(patch, full, seed):
+    drawn = params(rotation_deg=40, scale=0.2)
+    maps = module._matrices(4, torch.Size(full), patch, drawn, chance(seed))
+    voxels = maps[:, :, :3] * torch.tensor(full[::-1])[:, None] / torch.tensor(patch[::-1])
+    scale = torch.linalg.det(voxels) ** (1 / 3)
+    rotation = voxels / scale[:, None, None]
+    undone = rotation @ rotation.mT
+    torch.testing.assert_close(undone, torch.eye(3).expand(4, 3, 3), atol=1e-4, rtol=0)
+    assert ((scale > 0.799) & (scale < 1.201)).all()
+    angles = Rotation.from_matrix(rotation.numpy()).as_rotvec(degrees=True)
+    assert np.abs(angles).max() < 40.01
+    assert not maps[:, :, 3].any()
+
+
+@given(seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_the_result_stays_in_range_and_labels_stay_labels(seed):
+    image = window(2)
+    found, label = augment(image, labels(image), PATCH, params(**WILD), chance(seed))
+    assert found.shape == label.shape == (2, 1, *PATCH)
+    assert found.abs().max() <= 1
+    assert set(label.unique().tolist()) <= {0, 1, 2}
+
+
+@given(seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_image_and_label_move_together(seed):
+    inside = (window(2) > 0).float()
+    moved = params(flip_axes=("x", "y", "z"), rotation_deg=30, scale=0.3)
+    found, label = augment(2 * inside - 1, inside, PATCH, moved, chance(seed))
+    clear = found.abs() > 0.999
+    assert clear.float().mean() > 0.3
+    torch.testing.assert_close(label[clear], (found[clear] > 0).float(), rtol=0, atol=0)
+
+
+def test_the_same_seed_gives_the_same_result():
+    image = window(2)
+    one, same, other = (
+        augment(image, image, PATCH, params(**WILD), chance(seed)) for seed in (5, 5, 6)
+    )
+    torch.testing.assert_close(one, same, rtol=0, atol=0)
+    assert not torch.equal(one[0], other[0])
+
+
+def test_every_window_of_a_batch_is_changed_in_its_own_way():
+    found, _ = augment(window(4), window(4), PATCH, params(rotation_deg=20), chance())
+    assert len(found.unique(dim=0)) == 4
+
+
+@given(seed=seeds)
+@settings(max_examples=20)
+def test_light_changes_by_one_factor_and_one_shift_within_bounds(seed):
+    image = torch.linspace(-0.5, 0.5, 24).reshape(1, 1, 2, 3, 4)
+    lit = relight(image, params(intensity_scale=0.2, intensity_shift=0.1), chance(seed))
+    factor, shift = np.polyfit(image.flatten().numpy(), lit.flatten().numpy(), 1)
+    assert 0.799 < factor < 1.201
+    assert abs(shift) < 0.1001
+    torch.testing.assert_close(lit, (factor * image + shift).float(), rtol=0, atol=1e-5)
+
+
+def test_noise_has_the_deviation_asked_for():
+    lit = relight(torch.zeros(1, 1, 30, 40, 50), params(noise=0.05), chance())
+    assert lit.std().item() == pytest.approx(0.05, rel=4 / math.sqrt(2 * 60_000))
+    assert lit.mean().item() == pytest.approx(0, abs=4 * 0.05 / math.sqrt(60_000))
+
+
+@given(patch=patches, angle=st.floats(-1, 1), axis=st.integers(0, 2), reach=st.floats(0, 120))
+def test_a_patch_turned_about_one_axis_fits_in_its_window(patch, angle, axis, reach):
+    drawn = params(rotation_deg=reach, scale=0.15)
+    turn = Rotation.from_rotvec(angle * reach * np.eye(3)[axis], degrees=True).as_matrix()
+    needed = 1.15 * np.abs(turn) @ patch
+    assert (needed <= np.array(margin_for(patch, drawn)) + 1e-6).all()
+
+
+def test_hardly_any_voxel_comes_from_beyond_the_window():
+    drawn = params(rotation_deg=10, scale=0.1)
+    full = margin_for((16, 24, 32), drawn)
+    maps = module._matrices(500, torch.Size(full), (16, 24, 32), drawn, chance())
+    corners = 2 * torch.rand(3, 1000, generator=chance()) - 1
+    beyond = ((maps[:, :, :3] @ corners).abs() > 1).any(1).float().mean(1)
+    assert beyond.max() < 0.02
+
+
+def test_without_augmentation_the_window_is_the_patch():
+    assert margin_for((16, 20, 32), STILL) == (16, 20, 32)

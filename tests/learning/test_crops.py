@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caches import balls, save_case, train_params
+from dyntransnet.imaging.intensity import AIR
+from dyntransnet.learning.crops import CachedCase, batches, center_in, cut
+
+VOLUME = (11, 13, 14)
+EDGE = (16, 24, 20)
+DRAWS = 4000
+
+edges = st.tuples(*[st.integers(1, 20)] * 3)
+centers = st.tuples(*[st.integers(0, size - 1) for size in VOLUME])
+
+
+def numbered() -> CachedCase:
+    """Every voxel of the image has its own value, exact in float16; every label is 1."""
+    image = np.arange(np.prod(VOLUME), dtype=np.float16).reshape(VOLUME)
+    none = np.zeros((0, 3), np.int16)
+    return CachedCase("numbered", image, np.ones(VOLUME, np.uint8), none, none)
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> CachedCase:
+    return saved(tmp_path_factory.mktemp("case"), balls())
+
+
+def saved(root, label: np.ndarray) -> CachedCase:
+    save_case(root / "volume-0", label)
+    return CachedCase.open(root / "volume-0")
+
+
+def labels_at_centers(case: CachedCase, **shares: float) -> np.ndarray:
+    params, rng = train_params(**shares), np.random.default_rng(0)
+    return np.array([case.label[tuple(center_in(case, params, rng))] for _ in range(DRAWS)])
+
+
+def four_deviations(share: float) -> float:
+    return 4 * np.sqrt(share * (1 - share) / DRAWS)
+
+
+@given(center=centers, edge=edges)
+def test_a_window_has_the_size_asked_for_and_holds_its_center(center, edge):
+    image, label = cut(numbered(), np.array(center), edge)
+    assert image.shape == label.shape == edge
+    assert numbered().image[center] in image
+
+
+@given(center=centers, edge=st.tuples(*[st.integers(1, size) for size in VOLUME]))
+def test_a_window_that_fits_lies_inside_the_volume(center, edge):
+    image, label = cut(numbered(), np.array(center), edge)
+    first = np.unravel_index(int(image[0, 0, 0]), VOLUME)
+    window = tuple(slice(at, at + length) for at, length in zip(first, edge, strict=True))
+    np.testing.assert_array_equal(image, numbered().image[window])
+    assert label.all()
+
+
+@given(center=centers, edge=st.tuples(*[st.integers(size, size + 9) for size in VOLUME]))
+def test_air_without_label_surrounds_a_volume_that_is_smaller(center, edge):
+    image, label = cut(numbered(), np.array(center), edge)
+    before = [(length - size) // 2 for length, size in zip(edge, VOLUME, strict=True)]
+    inner = tuple(slice(low, low + size) for low, size in zip(before, VOLUME, strict=True))
+    np.testing.assert_array_equal(image[inner], numbered().image)
+    assert (image == AIR).sum() == (label == 0).sum() == np.prod(edge) - np.prod(VOLUME)
+
+
+def test_a_window_away_from_the_borders_has_its_center_in_the_middle():
+    image, _ = cut(numbered(), np.array([5, 7, 6]), (4, 6, 2))
+    assert image[2, 3, 1] == numbered().image[5, 7, 6]
+
+
+def test_a_tumor_window_holds_a_tumor_voxel(case):
+    windows = batches([case], train_params(tumor_share=1, batch_size=8), edge=(4, 6, 2), first=0)
+    _, label = next(windows)
+    assert (label.amax(dim=(1, 2, 3, 4)) == 2).all()
+
+
+def test_shares_of_windows_come_out_as_asked(case):
+    found = labels_at_centers(case, tumor_share=0.4, liver_share=0.3)
+    of_liver = (case.label == 2).sum() / (case.label > 0).sum()
+    tumor = 0.4 + 0.3 * of_liver + 0.3 * (case.label == 2).mean()
+    liver = 0.7 + 0.3 * (case.label > 0).mean()
+    assert (found == 2).mean() == pytest.approx(tumor, abs=four_deviations(tumor))
+    assert (found > 0).mean() == pytest.approx(liver, abs=four_deviations(liver))
+
+
+def test_windows_fall_anywhere_where_no_share_is_asked_for(case):
+    found = (labels_at_centers(case, tumor_share=0, liver_share=0) > 0).mean()
+    expected = (case.label > 0).mean()
+    assert found == pytest.approx(expected, abs=four_deviations(expected))
+
+
+def test_a_case_without_tumor_gives_liver_windows_instead(tmp_path):
+    case = saved(tmp_path, balls(tumor=0))
+    assert (labels_at_centers(case, tumor_share=0.9, liver_share=0.1) == 1).all()
+
+
+def test_a_case_without_liver_gives_windows_anywhere(tmp_path):
+    case = saved(tmp_path, np.zeros((5, 7, 6), np.uint8))
+    rng, params = np.random.default_rng(0), train_params(tumor_share=0.5, liver_share=0.5)
+    found = {tuple(center_in(case, params, rng)) for _ in range(DRAWS)}
+    assert len(found) == 5 * 7 * 6
+
+
+def test_batches_from_a_step_on_are_those_a_longer_run_sees_there(case):
+    params, edge = train_params(), EDGE
+    whole, late = (batches([case], params, edge=edge, first=first) for first in (0, 3))
+    expected = [next(whole) for _ in range(6)][3:]
+    for batch, same in zip(expected, late, strict=False):
+        torch.testing.assert_close(batch, same, rtol=0, atol=0)
+
+
+def test_another_step_or_seed_gives_another_batch(case):
+    windows = batches([case], train_params(seed=1), edge=EDGE, first=0)
+    first, second = next(windows), next(windows)
+    other = next(batches([case], train_params(seed=2), edge=EDGE, first=0))
+    assert not torch.equal(first[0], second[0])
+    assert not torch.equal(first[0], other[0])
+
+
+def test_batches_are_floats_with_one_channel(case):
+    image, label = next(batches([case], train_params(batch_size=3), edge=EDGE, first=0))
+    assert image.shape == label.shape == (3, 1, *EDGE)
+    assert image.dtype == label.dtype == torch.float32
+
+
+def test_every_case_gets_its_turn(tmp_path):
+    cases = []
+    for index in range(3):
+        save_case(tmp_path / str(index), balls(), np.full(balls().shape, index / 4))
+        cases.append(CachedCase.open(tmp_path / str(index)))
+    image, _ = next(batches(cases, train_params(batch_size=32), edge=(4, 6, 2), first=0))
+    assert image.unique().tolist() == [0, 0.25, 0.5]
+
+
+def test_a_case_is_mapped_and_not_loaded(case):
+    for array in (case.image, case.label, case.liver, case.tumor):
+        assert isinstance(array, np.memmap)
+        assert array.mode == "r"
+
+
+def test_a_failure_while_cutting_reaches_the_training_loop():
+    windows = batches([], train_params(), edge=EDGE, first=0)
+    with pytest.raises(ValueError, match="high <= 0"):
+        next(windows)

@@ -1,0 +1,19 @@
+"""An empty registry, and scans to score champions on."""
+
+from pathlib import Path
+
+import pytest
+from registry import CASES, Bench
+
+from builders import case_of
+from dyntransnet.imaging.scan import write_mask, write_scan
+from dyntransnet.scoring import trial
+
+
+@pytest.fixture
+def bench(workplace: Path) -> Bench:
+    for seed, name in enumerate(CASES):
+        scan, mask = case_of(seed=seed)
+        write_scan(scan, workplace / "cases" / name / trial.SCAN_FILE)
+        write_mask(mask, workplace / "cases" / name / trial.MASK_FILE)
+    return Bench(workplace)

@@ -1,0 +1,237 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from caches import SMALL, params_of, save_workspace, train_params
+from dyntransnet.atomic import sha256_of
+from dyntransnet.errors import ParamsError
+from dyntransnet.learning.checkpoint import WEIGHTS_FILE
+from dyntransnet.runtimes.torch_runtime import load
+from dyntransnet.stages import train
+from dyntransnet.stages.train import Cohort, run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PRECISIONS = [{}, {"precision": "bf16", "channels_last": True}]
+STEPS_SAVED, STEPS_SEEN = 3, 5
+
+KILLED = f"""
+import os, signal, sys
+sys.path[:0] = sys.argv[2:]
+from caches import params_of
+from dyntransnet.stages import train
+from test_train import trained_in
+untouched, calls = train.augment, []
+def augment(*batch):
+    calls.append(batch)
+    if len(calls) == {STEPS_SEEN}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return untouched(*batch)
+train.augment = augment
+trained_in(sys.argv[1], params_of())
+"""
+
+
+def trained_in(root, params) -> Path:
+    """Train on the workspace there."""
+    root = Path(root)
+    run(
+        root / "cache",
+        root / "splits.json",
+        root / "manifest.json",
+        out=root / "checkpoint",
+        report=root / "report",
+        resume=root / "resume",
+        params=params,
+    )
+    return root
+
+
+def stopped_in(root: Path, params, monkeypatch) -> None:
+    """Training that is interrupted two steps after it was saved."""
+    answers = [train.augment] * (STEPS_SEEN - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "augment", lambda *batch: answers.pop()(*batch))
+        with pytest.raises(IndexError, match="pop from empty"):
+            trained_in(root, params)
+
+
+def killed_in(root: Path) -> None:
+    """The same by SIGKILL, in a process of its own."""
+    places = [str(Path(__file__).parents[up]) for up in (0, 1)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(root), *places],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def weights_hash(root: Path) -> str:
+    return sha256_of(root / "checkpoint" / WEIGHTS_FILE)
+
+
+def runs(root: Path) -> list:
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(train_params().experiment)
+    return client.search_runs([experiment.experiment_id])
+
+
+@pytest.fixture
+def workspace(workplace):
+    return save_workspace(workplace)
+
+
+@pytest.fixture(scope="module")
+def trained(one_thread, empty_store, tmp_path_factory) -> Path:
+    """A workspace in which training ran once, undisturbed."""
+    root = save_workspace(tmp_path_factory.mktemp("trained"))
+    (root / "mlflow.db").write_bytes(empty_store.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+        patch.chdir(root)
+        return trained_in(root, params_of())
+
+
+@pytest.mark.parametrize("changes", PRECISIONS, ids=str)
+def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not(
+    workspace, changes, monkeypatch, capsys
+):
+    params, report = params_of(**changes), workspace / "report"
+    expected = weights_hash(trained_in(workspace, params)), rows(report / "loss.csv")
+    stopped_in(workspace, params, monkeypatch)
+    trained_in(workspace, params)
+    assert f"going on after step {STEPS_SAVED}" in capsys.readouterr().out
+    assert (weights_hash(workspace), rows(report / "loss.csv")) == expected
+
+
+def test_a_killed_run_leaves_no_checkpoint_and_goes_on_in_its_mlflow_run(trained, workspace):
+    killed_in(workspace)
+    assert not any((workspace / name).exists() for name in ("checkpoint", "report"))
+    trained_in(workspace, params_of())
+    (only,) = runs(workspace)
+    assert json.loads((workspace / "report/run.json").read_text())["run_id"] == only.info.run_id
+    assert only.info.status == "FINISHED"
+    assert weights_hash(workspace) == weights_hash(trained)
+    assert rows(workspace / "report/validation.csv") == rows(trained / "report/validation.csv")
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_others(trained, workspace):
+    assert weights_hash(trained_in(workspace, params_of())) == weights_hash(trained)
+    assert weights_hash(trained_in(workspace, params_of(seed=8))) != weights_hash(trained)
+
+
+def test_another_run_does_not_go_on_with_a_stopped_one(workspace, monkeypatch, capsys):
+    stopped_in(workspace, params_of(), monkeypatch)
+    trained_in(workspace, params_of(learning_rate=1e-3))
+    assert "going on" not in capsys.readouterr().out
+    assert len(runs(workspace)) == 2
+
+
+def test_a_finished_run_leaves_no_state_behind(trained):
+    assert list((trained / "resume").iterdir()) == []
+
+
+def test_the_checkpoint_carries_its_contract(trained):
+    root, params = trained, params_of()
+    predict, contract = load(root / "checkpoint")
+    assert contract.network.options == SMALL
+    assert contract.spacing_mm == (2.0, 3.0, 2.5)
+    assert (contract.intensity.low_hu, contract.intensity.high_hu) == (-160, 240)
+    assert contract.patch_size == params.train.patch_size
+    assert contract.manifest_sha256 == sha256_of(root / "manifest.json")
+    window = torch.zeros(2, 1, *contract.patch_size).numpy()
+    assert predict(window).shape == (2, 2, *contract.patch_size)
+
+
+def test_mlflow_knows_what_was_trained_on_what(trained):
+    root, params = trained, params_of()
+    (found,) = runs(root)
+    assert found.data.params["train.steps"] == "6"
+    assert found.data.params["train.augment.noise"] == str(params.train.augment.noise)
+    assert found.data.params["network.name"] == "dyntransnet_tiny"
+    assert found.data.tags["manifest_sha256"] == sha256_of(root / "manifest.json")
+    assert {"git_commit", "git_dirty", "dvc_lock_sha256"} <= set(found.data.tags)
+
+
+def test_mlflow_holds_the_curves_of_the_report(trained):
+    root = trained
+    (found,) = runs(root)
+    (loss,) = rows(root / "report/loss.csv")
+    assert (loss["step"], float(loss["loss"])) == ("6", found.data.metrics["loss"])
+    validations = rows(root / "report/validation.csv")
+    assert [row["step"] for row in validations] == ["3", "6"]
+    assert float(validations[-1]["dice_liver"]) == found.data.metrics["validation_dice_liver"]
+    assert (root / "mlartifacts" / found.info.run_id / "artifacts/train/loss.csv").is_file()
+
+
+def test_the_best_weights_are_kept(workspace, monkeypatch):
+    scores = [{"liver": 0.4, "tumor": 0.2}, {"liver": 0.3, "tumor": 0.25}]
+    monkeypatch.setattr(train, "validate", Mock(side_effect=scores))
+    trained_in(workspace, params_of())
+    assert json.loads((workspace / "report/run.json").read_text())["best_step"] == 3
+    best = weights_hash(workspace)
+    monkeypatch.setattr(train, "validate", Mock(side_effect=scores[::-1]))
+    assert weights_hash(trained_in(workspace, params_of())) != best
+
+
+def test_fold_all_trains_on_everyone_and_keeps_the_last_weights(workspace):
+    splits = json.loads((workspace / "splits.json").read_text())
+    splits["folds"][1] = {"train": ["volume-1", "volume-2"], "validation": ["volume-0"]}
+    (workspace / "splits.json").write_text(json.dumps(splits))
+    cohort = Cohort.open(workspace / "cache", workspace / "splits.json", "all")
+    assert [case.id for case in cohort.train] == ["volume-0", "volume-1", "volume-2"]
+    trained_in(workspace, params_of(fold="all"))
+    assert json.loads((workspace / "report/run.json").read_text())["best_step"] == 6
+    assert [row["dice_liver"] for row in rows(workspace / "report/validation.csv")] == ["", ""]
+
+
+def test_a_fold_names_who_trains_and_who_validates(workspace):
+    cohort = Cohort.open(workspace / "cache", workspace / "splits.json", 1)
+    assert [case.id for case in cohort.train] == ["volume-0", "volume-1"]
+    assert [case.id for case in cohort.validation] == ["volume-2"]
+
+
+def test_a_fold_that_is_not_there_is_refused(workspace):
+    with pytest.raises(ParamsError, match=r"^train\.fold: must be below 2 or 'all', got 2$"):
+        trained_in(workspace, params_of(fold=2))
+    assert not (workspace / "checkpoint").exists()
+
+
+def test_the_loss_falls(workspace, monkeypatch):
+    monkeypatch.setattr(train, "LOSS_EVERY", 5)
+    trained_in(workspace, params_of(steps=25, validate_every=25, learning_rate=5e-3))
+    losses = [float(row["loss"]) for row in rows(workspace / "report/loss.csv")]
+    assert len(losses) == 5
+    assert losses[-1] < 0.8 * losses[0]
+
+
+class Oracle(torch.nn.Module):
+    """Says liver where it is bright, tumor where it is less so."""
+
+    def forward(self, image):
+        return torch.cat([image, (0.4 - image) * image.sign()], dim=1)
+
+
+@pytest.mark.parametrize("changes", PRECISIONS, ids=str)
+def test_a_perfect_network_validates_at_one(workspace, changes):
+    cases = Cohort.open(workspace / "cache", workspace / "splits.json", 0).validation
+    found = train.validate(Oracle(), cases, train_params(**changes), torch.device("cpu"))
+    assert found == {"liver": pytest.approx(1, abs=0.01), "tumor": pytest.approx(1, abs=0.03)}
+
+
+def test_validation_scores_nobody_where_nobody_validates():
+    assert train.validate(Oracle(), [], train_params(), torch.device("cpu")) == {}
