@@ -83,7 +83,7 @@ def test_the_runtime_of_the_python_backend_is_told(registered):
 
 def test_a_changed_network_is_not_published(registered):
     flip_a_bit(artifact(registered, 1, ONNX_FILE))
-    rule = r"^liver version 1: model\.onnx must be of the model with sha256 \w{64}, got \w{64}$"
+    rule = r"^liver version 1: model\.onnx must have the registered sha256 \w{64}, got \w{64}$"
     with pytest.raises(ModelError, match=rule):
         published(registered)
     assert not (registered.root / "repository").exists()
@@ -93,7 +93,7 @@ def test_another_network_with_a_contract_of_its_own_is_not_published(registered)
     for name in (ONNX_FILE, CONTRACT_FILE):
         shutil.copyfile(registered.root / "worse/onnx" / name, artifact(registered, 1, name))
     with pytest.raises(
-        ModelError, match=r"^liver version 1: model\.onnx must be of the model with"
+        ModelError, match=r"^liver version 1: model\.onnx must have the registered sha256"
     ):
         published(registered)
 
@@ -101,7 +101,9 @@ def test_another_network_with_a_contract_of_its_own_is_not_published(registered)
 def test_the_contract_of_another_network_is_not_published(registered):
     source = registered.root / "worse/onnx" / CONTRACT_FILE
     shutil.copyfile(source, artifact(registered, 1, CONTRACT_FILE))
-    with pytest.raises(ModelError, match=r"^liver version 1: contract\.json must be of the model"):
+    with pytest.raises(
+        ModelError, match=r"^liver version 1: contract\.json must have the registered"
+    ):
         published(registered)
 
 
@@ -137,3 +139,11 @@ def test_a_version_registered_by_hand_is_published_as_its_contract_says(register
     registered.client.set_registered_model_alias("liver", "champion", "3")
     folder = published(registered)
     assert sha256_of(folder / "1" / ONNX_FILE) == sha256_of(registered.root / "second.onnx")
+
+
+def test_a_changed_promise_is_not_published(registered):
+    """Weights alone are not the model: another threshold gives other masks."""
+    file = artifact(registered, 1, CONTRACT_FILE)
+    file.write_text(file.read_text().replace('"threshold": 0.5', '"threshold": 0.4'))
+    with pytest.raises(ModelError, match=r"contract\.json must have the registered sha256"):
+        published(registered)

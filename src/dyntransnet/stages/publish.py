@@ -47,17 +47,22 @@ def run(receipt: Path, out: Path, params: PublishParams) -> None:
 def check_registered(model: Path, version: ModelVersion) -> None:
     """Hold a downloaded model folder against the version it came from.
 
+    A version that was registered by hand has no hashes in its tags: its ONNX file must
+    then be the one its contract was signed for.
+
     Raises:
         ModelError: the ONNX file or its contract is not the one that was registered.
     """
-    onnx, signed = model / ONNX_FILE, Contract.load(model).model_sha256
-    registered = version.tags.get("model_sha256", signed)
-    found = sha256_of(onnx) if onnx.is_file() else "no file"
-    for name, sha256 in ((ONNX_FILE, found), (CONTRACT_FILE, signed)):
-        if sha256 != registered:
+    expected = {
+        ONNX_FILE: version.tags.get("model_sha256", Contract.load(model).model_sha256),
+        CONTRACT_FILE: version.tags.get("contract_sha256", sha256_of(model / CONTRACT_FILE)),
+    }
+    for name, sha256 in expected.items():
+        found = sha256_of(model / name) if (model / name).is_file() else "no file"
+        if found != sha256:
             raise ModelError(
-                f"{version.name} version {version.version}: {name} must be of the model with "
-                f"sha256 {registered}, got {sha256}"
+                f"{version.name} version {version.version}: {name} must have the registered "
+                f"sha256 {sha256}, got {found}"
             )
 
 

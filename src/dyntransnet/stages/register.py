@@ -15,7 +15,7 @@ import onnx
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from dyntransnet.atomic import new_file
+from dyntransnet.atomic import new_file, sha256_of
 from dyntransnet.config import RegisterParams
 from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import QualityGateError
@@ -71,6 +71,7 @@ def run(
         **{f"dice_{name}": str(value) for name, value in scores.items()},
         "test_set_sha256": test_set["sha256"],
         "model_sha256": contract.model_sha256,
+        "contract_sha256": sha256_of(model / CONTRACT_FILE),
         "manifest_sha256": contract.manifest_sha256,
         "network": contract.network.name,
         "gate": "; ".join(broken) or "passed",
@@ -115,7 +116,7 @@ def _register(
 ) -> str:
     """The version of these very bytes: the one that exists, or a new one."""
     for known in client.search_model_versions(f"name = '{name}'"):
-        if known.tags.get("model_sha256") == tags["model_sha256"]:
+        if known.tags.get("contract_sha256") == tags["contract_sha256"]:
             for key, value in tags.items():
                 client.set_model_version_tag(name, known.version, key, value)
             return str(known.version)
@@ -132,7 +133,7 @@ def _register(
         shutil.copyfile(model / CONTRACT_FILE, folder / CONTRACT_FILE)
         shutil.copyfile(parity, folder / parity.name)
         # One run may be exported twice: each version keeps files of its own.
-        place = f"model/{tags['model_sha256'][:12]}"
+        place = f"model/{tags['contract_sha256'][:12]}"
         mlflow.log_artifacts(str(folder), place)
         source = mlflow.get_artifact_uri(place)
     return register_version(client, name, source=source, run_id=run_id, tags=tags)
