@@ -9,20 +9,6 @@ from jaxtyping import install_import_hook
 
 install_import_hook("dyntransnet", "beartype.beartype")
 
-MLFLOW_WARNS = [
-    # MLflow 3.17 asks SQLAlchemy 2.1 for a loader that this version has deprecated,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning"),
-    # and on import complains of a type hint of its own.
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "empty_store" in getattr(item, "fixturenames", ()):
-            for mark in MLFLOW_WARNS:
-                item.add_marker(mark)
-
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -73,8 +73,14 @@ def test_a_bad_parameter_is_one_line(tmp_path):
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["split"]["fold"] = 3
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "manifest.json").write_text("{}")
     finished = run("split", "manifest.json", "--out", "splits.json", cwd=tmp_path)
     assert error_of(finished) == "params.yaml: split.fold: is not a known key, got 3"
+
+
+def test_an_input_that_is_not_there_is_one_line(tmp_path):
+    finished = run("split", "manifest.json", "--out", "splits.json", cwd=tmp_path)
+    assert error_of(finished).startswith("manifest.json: must exist (dvc repro makes it)")
 
 
 def test_a_bad_dataset_is_one_line_for_each_case(tmp_path):
