@@ -109,7 +109,10 @@ def test_the_contract_of_another_network_is_not_published(registered):
 
 @pytest.mark.parametrize(
     ("name", "rule"),
-    [(ONNX_FILE, r"model\.onnx must have the registered .*, got no file$"), (CONTRACT_FILE, r"must hold contract")],
+    [
+        (ONNX_FILE, r"model\.onnx must have the registered .*, got no file$"),
+        (CONTRACT_FILE, r"must hold contract"),
+    ],
 )
 def test_a_file_that_is_gone_is_named(registered, name, rule):
     artifact(registered, 1, name).unlink()
