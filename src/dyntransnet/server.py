@@ -16,6 +16,7 @@ import sysconfig
 import tempfile
 import time
 from contextlib import ExitStack, closing, suppress
+from ctypes.util import find_library
 from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,6 +78,7 @@ class TritonServer:
                 taken, or the server ended or was not ready in time.
         """
         wheel = _wheel()
+        _check_libpython()
         _check_published(self.repository)
         self.grpc_port, self.http_port, self.metrics_port = _free_ports(self._ports)
         with ExitStack() as cleanup:
@@ -175,6 +177,16 @@ def _wheel() -> Path:
             "nvidia-pytriton must be installed (pip install 'dyntransnet[server]'), got none"
         )
     return Path(spec.submodule_search_locations[0])
+
+
+def _check_libpython() -> None:
+    """The Python backend is linked to the interpreter's shared library; some have none."""
+    version = sysconfig.get_python_version()
+    library = Path(str(sysconfig.get_config_var("LIBDIR"))) / f"libpython{version}.so.1.0"
+    if not library.exists() and find_library(f"python{version}") is None:
+        raise ServingError(
+            f"{library.name} must be installed (Debian: apt install libpython{version}), got none"
+        )
 
 
 def _check_published(repository: Path) -> None:

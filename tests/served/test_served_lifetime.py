@@ -129,3 +129,10 @@ def test_missing_wheel_names_the_extra(repository, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda _: None)
     with pytest.raises(ServingError, match=r"pip install 'dyntransnet\[server\]'"):
         TritonServer(repository).__enter__()
+
+
+def test_missing_libpython_names_the_package(repository, monkeypatch):
+    monkeypatch.setattr(module, "find_library", lambda name: None)
+    monkeypatch.setattr(module.sysconfig, "get_config_var", lambda name: "/nowhere")
+    with pytest.raises(ServingError, match=r"^libpython3\.\d+\.so\.1\.0 must be installed"):
+        TritonServer(repository).__enter__()
