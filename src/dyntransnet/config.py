@@ -21,7 +21,6 @@ from pydantic import (
 
 from dyntransnet.errors import ParamsError
 
-Share = float
 Axis = Literal["x", "y", "z"]
 
 

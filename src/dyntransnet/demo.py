@@ -13,6 +13,7 @@ from dyntransnet.files import draw_preview
 from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import read_mask, read_scan, write_mask
 from dyntransnet.scoring.metrics import Row, score_case
+from dyntransnet.scoring.trial import MASK_FILE, SCAN_FILE
 from dyntransnet.server import TritonServer
 
 
@@ -29,8 +30,8 @@ def run(cases: Path, splits: Path, repository: Path, out: Path) -> None:
         ServingError: the server does not start or answer.
     """
     case = _test_case(cases, splits)
-    scan = replace(read_scan(cases / case / "scan.nii.gz"), id=case)
-    truth = read_mask(cases / case / "mask.nii.gz")
+    scan = replace(read_scan(cases / case / SCAN_FILE), id=case)
+    truth = read_mask(cases / case / MASK_FILE)
     print("demo: starting Triton")
     with TritonServer(repository) as server, SegmentationClient(server.url) as client:
         print(f"demo: sending {case} to {server.url}")
@@ -46,7 +47,7 @@ def run(cases: Path, splits: Path, repository: Path, out: Path) -> None:
 
 def _test_case(cases: Path, splits: Path) -> str:
     ids: list[str] = json.loads(splits.read_text())["test"]
-    tumorous = [case for case in ids if measure(read_mask(cases / case / "mask.nii.gz")).tumor_ml]
+    tumorous = [case for case in ids if measure(read_mask(cases / case / MASK_FILE)).tumor_ml]
     return (tumorous or ids)[0]
 
 
