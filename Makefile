@@ -13,7 +13,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath mlflow.db)
 
-.PHONY: help install demo real mlflow serve publish gate check test lock clean
+.PHONY: help install demo real study mlflow serve publish gate check test lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ real: install ## the same on a LiTS folder: make real DATA=path/to/lits
 	@for each in params.yaml dvc.lock reports models/onnx model_repository; do \
 		dvc get . $$each --rev $(NAME) --out results/$(NAME)/$$each --quiet || exit 1; done
 	@echo "results/$(NAME)/reports/evaluate/report.html"
+
+study: install ## train and compare the networks that experiments/params.yaml chooses
+	dvc repro experiments/dvc.yaml
 
 mlflow: install ## open the runs and the model registry at http://127.0.0.1:5000
 	mlflow server --backend-store-uri $(MLFLOW_TRACKING_URI) --host 127.0.0.1 --port 5000

@@ -63,6 +63,7 @@ def train_params(**changes) -> TrainParams:
         "patch_size": (12, 20, 16),
         "steps": 6,
         "validate_every": 3,
+        "save_every": 3,
         "precision": "fp32",
         "channels_last": False,
     }

@@ -112,3 +112,22 @@ def test_wrong_usage_is_no_traceback(tmp_path, arguments):
     assert finished.returncode == 2
     assert "Usage: " in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_an_unknown_recipe_is_one_line(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "tiny.yaml").write_text("train: {steps: 3}")
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    finished = run("recipe", "huge", cwd=tmp_path)
+    assert error_of(finished) == "recipe must be one of tiny, got 'huge'"
+
+
+def test_an_unknown_variant_of_a_study_is_one_line(tmp_path):
+    (tmp_path / "params.yaml").write_bytes((ROOT / "experiments/params.yaml").read_bytes())
+    for name in ("cache", "splits.json", "manifest.json"):
+        (tmp_path / name).touch()
+    places = ("--out", "out", "--report", "report", "--resume", "resume")
+    inputs = ("cache", "splits.json", "manifest.json")
+    finished = run("train", *inputs, *places, "--variant", "huge", cwd=tmp_path)
+    assert error_of(finished).startswith("variant must be one of full, baseline, ")
+    assert error_of(finished).endswith("got 'huge'")

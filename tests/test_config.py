@@ -62,7 +62,7 @@ def test_missing_keys_are_named(tmp_path, key):
         ("split.test_share", 1.0, "input should be less than 1, got 1.0"),
         ("preprocess.spacing_mm", [3, 3], r"field required|must be given"),
         ("preprocess.window_hu", [240, -160], r"low must be below high, got \[240, -160\]"),
-        ("train.precision", "fp8", "input should be 'fp32' or 'bf16', got 'fp8'"),
+        ("train.precision", "fp8", "input should be 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("train.learning_rate", 0, "input should be greater than 0, got 0"),
         ("train.learning_rate", float("inf"), "input should be a finite number, got inf"),
         ("train.augment.flip_axes", ["w"], "input should be 'x', 'y' or 'z', got 'w'"),

@@ -33,7 +33,7 @@ def git(*command: str) -> str:
 def register(folder: Path, *, name: str = "liver") -> str:
     folder.mkdir()
     (folder / "weights").write_bytes(b"1234")
-    with training_run("made", {}, {}, None) as run_id:
+    with training_run("made", {}, {}, name="made", run_id=None) as run_id:
         mlflow.log_artifacts(str(folder), "model")
         source = mlflow.get_artifact_uri("model")
     return register_version(connect(), name, source=source, run_id=run_id, tags={"gate": "passed"})
@@ -56,7 +56,7 @@ def test_the_store_is_a_file_in_the_working_directory_otherwise(monkeypatch, tmp
 @pytest.mark.parametrize("uri", ["sqlite:///{}/mlflow.db", "sqlite:///mlflow.db"])
 def test_artifacts_lie_beside_the_store_wherever_a_later_stage_runs(workplace, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(workplace))
-    with training_run("made", {}, {}, None):
+    with training_run("made", {}, {}, name="made", run_id=None):
         place = mlflow.get_artifact_uri()
     assert place.startswith((workplace / "mlartifacts").as_uri())
 
@@ -67,7 +67,7 @@ def test_a_server_decides_itself_where_artifacts_lie(monkeypatch):
 
 
 def test_a_run_holds_flat_params_tags_and_an_end(workplace):
-    with training_run("made", PARAMS, {"network": "made"}, None) as run_id:
+    with training_run("made", PARAMS, {"network": "made"}, name="made", run_id=None) as run_id:
         mlflow.log_metric("loss", 0.5, step=2)
     run = connect().get_run(run_id)
     assert run.data.params == {
@@ -82,7 +82,7 @@ def test_a_run_measures_the_machine(workplace, monkeypatch):
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "5")  # put back afterwards
     monkeypatch.setattr(tracking, "SYSTEM_METRICS_INTERVAL_S", 0.05)
     until = time.monotonic() + 10
-    with training_run("made", {}, {}, None) as run_id:
+    with training_run("made", {}, {}, name="made", run_id=None) as run_id:
         while not (found := connect().get_run(run_id).data.metrics) and time.monotonic() < until:
             time.sleep(0.05)
     assert "system/cpu_utilization_percentage" in found
@@ -111,21 +111,24 @@ def test_without_git_and_dvc_a_run_says_so(tmp_path, monkeypatch):
 
 
 def test_a_failed_run_says_so_and_goes_on_when_asked(workplace):
-    with pytest.raises(KeyError, match="stop"), training_run("made", PARAMS, {}, None) as run_id:
+    with (
+        pytest.raises(KeyError, match="stop"),
+        training_run("made", PARAMS, {}, name="made", run_id=None) as run_id,
+    ):
         raise KeyError("stop")
     assert connect().get_run(run_id).info.status == "FAILED"
-    with training_run("made", PARAMS, {}, run_id) as same:
+    with training_run("made", PARAMS, {}, name="made", run_id=run_id) as same:
         assert same == run_id
     assert connect().get_run(run_id).info.status == "FINISHED"
 
 
 def test_a_run_that_another_store_held_starts_anew(workplace):
-    with training_run("made", PARAMS, {}, "0" * 32) as run_id:
+    with training_run("made", PARAMS, {}, name="made", run_id="0" * 32) as run_id:
         assert run_id != "0" * 32
 
 
 def test_a_later_stage_logs_into_the_run(workplace):
-    with training_run("made", PARAMS, {}, None) as run_id:
+    with training_run("made", PARAMS, {}, name="made", run_id=None) as run_id:
         pass
     with same_run(run_id):
         mlflow.log_metric("dice", 0.5)
@@ -153,7 +156,7 @@ def test_a_store_that_fails_does_not_make_a_stopped_run_start_anew(workplace, mo
     monkeypatch.setattr(MlflowClient, "get_run", failing)
     with (
         pytest.raises(MlflowException, match="connection refused"),
-        training_run("made", {}, {}, "1"),
+        training_run("made", {}, {}, name="made", run_id="1"),
     ):
         pass
 

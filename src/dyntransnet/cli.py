@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from dyntransnet import study
 from dyntransnet.config import Params
 from dyntransnet.errors import DynTransNetError, InputError
 
@@ -39,7 +40,7 @@ def ingest(source: Source, out: Out, manifest: Out) -> None:
     """Take a dataset in: read, check, store one way."""
     from dyntransnet.stages import ingest as stage
 
-    stage.run(source, cases=out, manifest=manifest, params=Params.load().ingest)
+    stage.run(source, cases=out, manifest=manifest, params=study.load().ingest)
 
 
 @app.command()
@@ -47,7 +48,7 @@ def split(manifest: Source, out: Out) -> None:
     """Choose by patient who trains, validates and tests."""
     from dyntransnet.stages import split as stage
 
-    stage.run(manifest, out, Params.load().split)
+    stage.run(manifest, out, study.load().split)
 
 
 @app.command()
@@ -55,25 +56,54 @@ def preprocess(cases: Source, out: Out) -> None:
     """Bring every case to the grid the network sees."""
     from dyntransnet.stages import preprocess as stage
 
-    stage.run(cases, out, Params.load().preprocess)
+    stage.run(cases, out, study.load().preprocess)
 
 
 @app.command()
 def train(
-    cache: Source, splits: Source, manifest: Source, out: Out, report: ReportFolder, resume: Out
+    cache: Source,
+    splits: Source,
+    manifest: Source,
+    out: Out,
+    report: ReportFolder,
+    resume: Out,
+    variant: Annotated[str | None, typer.Option(help="Of a study's params.yaml.")] = None,
+    seed: Annotated[int, typer.Option(help="With --variant.", min=0)] = 0,
+    fold: Annotated[int, typer.Option(help="With --variant.", min=0)] = 0,
 ) -> None:
-    """Train the network; every run is in MLflow."""
+    """Train the network; every run is in MLflow. Under torchrun, on several processes."""
     from dyntransnet.stages import train as stage
 
-    stage.run(cache, splits, manifest, out=out, report=report, resume=resume, params=Params.load())
+    files = {"out": out, "report": report, "resume": resume}
+    if variant is None:
+        params = Params.load()
+        stage.run(
+            cache, splits, manifest, **files, network=params.network, params=params.train, study={}
+        )
+        return
+    many = study.load_study()
+    network, training = many.training(variant, seed=seed, fold=fold)
+    tags = {"study": many.study, "variant": variant, "seed": str(seed), "fold": str(fold)}
+    stage.run(cache, splits, manifest, **files, network=network, params=training, study=tags)
 
 
 @app.command()
-def evaluate(checkpoint: Source, cases: Source, splits: Source, training: Source, out: Out) -> None:
-    """Segment the test scans as serving would, and score them."""
+def evaluate(
+    checkpoint: Source,
+    cases: Source,
+    splits: Source,
+    training: Source,
+    out: Out,
+    fold: Annotated[
+        int | None, typer.Option(help="Score this fold's validation cases, not the test cases.")
+    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder for the masks themselves.")] = None,
+) -> None:
+    """Segment held-out scans as serving would, and score them."""
     from dyntransnet.stages import evaluate as stage
 
-    stage.run(checkpoint, cases, splits, training, out=out, params=Params.load().evaluate)
+    params = study.load().evaluate
+    stage.run(checkpoint, cases, splits, training, out=out, params=params, fold=fold, masks=masks)
 
 
 @app.command()
@@ -100,6 +130,24 @@ def publish(receipt: Source, out: Out) -> None:
     from dyntransnet.stages import publish as stage
 
     stage.run(receipt, out, Params.load().publish)
+
+
+@app.command()
+def compare(
+    runs: Source,
+    manifest: Annotated[Path, typer.Option(help="What ingest wrote.")],
+    cases: Annotated[Path, typer.Option(help="What ingest wrote.")],
+    out: Out,
+) -> None:
+    """Turn a study's trainings into tables, tests and figures."""
+    from dyntransnet.stages import compare as stage
+
+    many = study.load_study()
+    same_patient = many.split.same_patient
+    stage.run(
+        runs, manifest=manifest, cases=cases, out=out, params=many.compare,
+        same_patient=same_patient,
+    )  # fmt: skip
 
 
 @app.command()
@@ -155,6 +203,25 @@ def score(
 
     for case, scores in files.score_folders(truth, predicted, output).items():
         print(case, *(f"{name} Dice {row['dice']:.4f}" for name, row in scores.items()), sep="  ")
+
+
+@app.command()
+def recipe(name: Annotated[str, typer.Argument(help="A file of recipes/: base, tiny ...")]) -> None:
+    """Write a recipe's settings into params.yaml."""
+    from dyntransnet import recipes
+
+    recipes.use(name)
+    print(f"params.yaml: now as recipes/{name}.yaml says")
+
+
+@app.command()
+def networks(out: Out) -> None:
+    """Write the table of all networks: parameters, cost, origin."""
+    from dyntransnet.atomic import new_file
+    from dyntransnet.learning.cost import document
+
+    with new_file(out) as path:
+        path.write_text(document())
 
 
 @app.command()

@@ -4,7 +4,7 @@ There are no defaults here: params.yaml is the one place to look.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -17,9 +17,13 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
+from dyntransnet.contract import NetworkSpec
 from dyntransnet.errors import ParamsError
+
+PARAMS_FILE = Path("params.yaml")
 
 Axis = Literal["x", "y", "z"]
 
@@ -28,6 +32,9 @@ class Section(BaseModel):
     """A part of params.yaml; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Known = TypeVar("Known", bound=Section)
 
 
 class IngestParams(Section):
@@ -61,13 +68,6 @@ class PreprocessParams(Section):
         return window
 
 
-class NetworkParams(Section):
-    """Which network, and what it changes in its preset."""
-
-    name: str
-    options: dict[str, Any]
-
-
 class AugmentParams(Section):
     """How far a training window may differ from the scan it was cut from."""
 
@@ -85,27 +85,79 @@ class TrainParams(Section):
     experiment: str
     seed: NonNegativeInt
     fold: NonNegativeInt | Literal["all"]
-    steps: PositiveInt
+    steps: PositiveInt | None
+    budget_minutes: PositiveFloat | None
     batch_size: PositiveInt
+    accumulate: PositiveInt
     patch_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     tumor_share: float = Field(ge=0, le=1)
     liver_share: float = Field(ge=0, le=1)
+    loss: Literal["dice_bce", "dice_focal", "dice"]
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     warmup_share: float = Field(ge=0, lt=1)
     gradient_clip: PositiveFloat
     ema_decay: float = Field(ge=0, lt=1)
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     channels_last: bool
+    recompute: bool
+    compile: bool
+    save_every: PositiveInt
     validate_every: PositiveInt
+    validate_cases: PositiveInt | None
+    keep: Literal["best", "last"]
+    patience: NonNegativeInt
     overlap: float = Field(ge=0, lt=1)
     augment: AugmentParams
 
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainParams":
+        if (self.steps is None) == (self.budget_minutes is None):
+            raise ValueError("one of steps and budget_minutes must be given")
+        return self
+
 
 class EvaluateParams(Section):
-    """How the test scans are segmented and shown."""
+    """How held-out scans are scored and shown."""
 
     figures: NonNegativeInt
+    nsd_mm: dict[Literal["liver", "tumor"], PositiveFloat]
+
+    @field_validator("nsd_mm")
+    @classmethod
+    def _both_classes(cls, tolerances: dict[str, float]) -> dict[str, float]:
+        if len(tolerances) < 2:
+            raise ValueError("liver and tumor must both be given")
+        return tolerances
+
+
+class TableParams(Section):
+    """One table of a study: its rows, and the row the others are tested against.
+
+    ``reported`` names the rows of the paper that stand beside some of ours.
+    """
+
+    title: str
+    variants: tuple[str, ...]
+    baseline: str
+    reported: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _rows_are_there(self) -> "TableParams":
+        if len(set(self.variants)) < len(self.variants):
+            raise ValueError("variants must differ")
+        if absent := sorted({self.baseline, *self.reported} - set(self.variants)):
+            raise ValueError(f"baseline and reported must be variants, not {', '.join(absent)}")
+        return self
+
+
+class CompareParams(Section):
+    """How the variants of a study are compared."""
+
+    seed: NonNegativeInt
+    draws: PositiveInt
+    confidence: float = Field(gt=0, lt=1)
+    tables: dict[str, TableParams]
 
 
 class ExportParams(Section):
@@ -134,42 +186,62 @@ class PublishParams(Section):
     runtime: Literal["onnxruntime", "openvino"]
 
 
-class Params(Section):
-    """All of params.yaml: one section per stage, and the network."""
+class Pipeline(Section):
+    """The sections from data to a scored network."""
 
     ingest: IngestParams
     split: SplitParams
     preprocess: PreprocessParams
-    network: NetworkParams
     train: TrainParams
     evaluate: EvaluateParams
+
+
+class Params(Pipeline):
+    """All of params.yaml: one section per stage, and the network."""
+
+    network: NetworkSpec
     export: ExportParams
     register_: RegisterParams = Field(alias="register")
     publish: PublishParams
 
     @classmethod
-    def load(cls, path: Path = Path("params.yaml")) -> "Params":
+    def load(cls, path: Path = PARAMS_FILE) -> "Params":
         """Read and check params.yaml.
 
         Raises:
             ParamsError: the file is missing, is not YAML or breaks a rule; every
                 broken rule is listed.
         """
-        try:
-            values = yaml.safe_load(path.read_bytes())
-        except OSError as error:
-            raise ParamsError(f"{path}: must be readable, got {error.strerror}") from error
-        except yaml.YAMLError as error:
-            raise ParamsError(
-                f"{path}: must be YAML, got {' '.join(str(error).split())}"
-            ) from error
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise ParamsError(f"{path}: {_listed(error)}") from error
+        return checked(cls, read_yaml(path), path)
 
 
-def _listed(error: ValidationError) -> str:
+def read_yaml(path: Path) -> Any:
+    """A YAML file's values.
+
+    Raises:
+        ParamsError: the file is missing or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise ParamsError(f"{path}: must be readable, got {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: must be YAML, got {' '.join(str(error).split())}") from error
+
+
+def checked(kind: type[Known], values: Any, path: Path) -> Known:
+    """Values as a typed section.
+
+    Raises:
+        ParamsError: they break a rule; every broken one is listed.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ParamsError(f"{path}: {listed(error)}") from error
+
+
+def listed(error: ValidationError) -> str:
     """Every broken rule as ``where: rule, got value``."""
     return "; ".join(
         f"{'.'.join(map(str, found['loc'])) or 'the file'}: {_rule(found)}"

@@ -7,6 +7,7 @@ DynTransNetError
 │   └── DatasetError   some cases of a dataset cannot be used; all are listed
 ├── OutputError        a result cannot be written where it was asked for
 ├── ModelError         a model folder is incomplete, damaged or does not fit
+├── TrainingError      a training cannot go on; what it had learned is kept
 ├── QualityGateError   a model is not good enough to register
 ├── ParityError        an exported model disagrees with its source
 └── ServingError       the server refused, failed or was late
@@ -54,6 +55,10 @@ class OutputError(DynTransNetError):
 
 class ModelError(DynTransNetError):
     """A model folder is incomplete, damaged or does not fit."""
+
+
+class TrainingError(DynTransNetError):
+    """A training cannot go on; what it had learned is kept."""
 
 
 class QualityGateError(DynTransNetError):

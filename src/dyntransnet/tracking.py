@@ -1,6 +1,6 @@
 """MLflow: every run, and the registry that models are served from.
 
-``MLFLOW_TRACKING_URI`` is honored; without it a sqlite store beside dvc.yaml is used.
+``MLFLOW_TRACKING_URI`` is honored; without it a sqlite store in the project's folder is used.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from dyntransnet.errors import ModelError
 
@@ -38,19 +39,31 @@ def connect() -> MlflowClient:
 
 def store_uri() -> str:
     """Where runs and models are kept."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DEFAULT_STORE).resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_project() / DEFAULT_STORE}"
+
+
+def _project() -> Path:
+    """The folder that DVC keeps, whichever of its folders a stage runs in; else this one."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
 
 
 @contextmanager
 def training_run(
-    experiment: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str | None
+    experiment: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    *,
+    name: str,
+    run_id: str | None,
 ) -> Iterator[str]:
     """A run with parameters, origin and system metrics; an interrupted one goes on.
 
     Args:
         experiment: its name; made if new.
         params: nested sections; logged flat, as ``section.key``.
-        tags: more to know the run by.
+        tags: more to know the run by; ``study`` puts it under that study's run.
+        name: how a person finds it; several runs may have one name.
         run_id: a run to go on with.
 
     Yields:
@@ -62,12 +75,28 @@ def training_run(
     with mlflow.start_run(
         run_id=known,
         experiment_id=_experiment_id(client, experiment),
+        run_name=name,
         log_system_metrics=True,
     ) as run:
         if not known:
             mlflow.log_params(dict(_flat(params)))
-        mlflow.set_tags({**origin(), **tags})
+        mlflow.set_tags({**origin(), **tags, **_parent(client, experiment, tags.get("study"))})
         yield run.info.run_id
+
+
+def study_run(client: MlflowClient, experiment: str, study: str) -> str:
+    """The run that a study's trainings are children of; made by the first of them."""
+    where = _experiment_id(client, experiment)
+    found = client.search_runs([where], f"tags.is_study = '{study}'", max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    return str(client.create_run(where, run_name=study, tags={"is_study": study}).info.run_id)
+
+
+def _parent(client: MlflowClient, experiment: str, study: str | None) -> dict[str, str]:
+    if study is None:
+        return {}
+    return {MLFLOW_PARENT_RUN_ID: study_run(client, experiment, study)}
 
 
 @contextmanager

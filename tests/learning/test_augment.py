@@ -32,8 +32,9 @@ def params(**changes) -> AugmentParams:
     return AugmentParams.model_validate(STILL.model_dump() | changes)
 
 
-def chance(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def chances(count: int = 1, seed: int = 0) -> list[torch.Generator]:
+    """One for each window, far apart."""
+    return [torch.Generator().manual_seed(seed + 7_919 * index) for index in range(count)]
 
 
 def window(count: int = 1, shape=WINDOW) -> torch.Tensor:
@@ -65,7 +66,7 @@ def turn_about(axis: int, angle: float, monkeypatch) -> None:
 def test_without_augmentation_the_center_of_the_window_comes_back(patch, margin):
     full = tuple(edge + more for edge, more in zip(patch, margin, strict=True))
     image = window(2, full)
-    found, label = augment(image, labels(image), patch, STILL, chance())
+    found, label = augment(image, labels(image), patch, STILL, chances(2))
     torch.testing.assert_close(found, central(image, patch), rtol=0, atol=1e-5)
     torch.testing.assert_close(label, central(labels(image), patch), rtol=0, atol=0)
 
@@ -73,7 +74,7 @@ def test_without_augmentation_the_center_of_the_window_comes_back(patch, margin)
 @pytest.mark.parametrize(("name", "dim"), [("x", 2), ("y", 3), ("z", 4)])
 def test_a_flip_mirrors_its_own_axis_in_half_of_the_windows(name, dim):
     image = window(32)
-    found, label = augment(image, labels(image), PATCH, params(flip_axes=(name,)), chance())
+    found, label = augment(image, labels(image), PATCH, params(flip_axes=(name,)), chances(32))
     kept = central(image)[0]
     mirrored = np.flip(kept.numpy(), dim - 1)
     flipped = [not np.allclose(one, kept, atol=1e-4) for one in found]
@@ -85,7 +86,7 @@ def test_a_flip_mirrors_its_own_axis_in_half_of_the_windows(name, dim):
 
 def test_flips_of_three_axes_are_independent():
     image = window(96)
-    found, _ = augment(image, image, PATCH, params(flip_axes=("x", "y", "z")), chance())
+    found, _ = augment(image, image, PATCH, params(flip_axes=("x", "y", "z")), chances(96))
     assert len(found.mul(1e3).round().unique(dim=0)) == 8
 
 
@@ -94,7 +95,7 @@ def test_a_quarter_turn_is_that_of_numpy(axis, plane, monkeypatch):
     turn_about(axis, math.pi / 2, monkeypatch)
     shape, patch = (24, 24, 24), PATCH
     image = window(1, shape)
-    found, label = augment(image, labels(image), patch, STILL, chance())
+    found, label = augment(image, labels(image), patch, STILL, chances())
     turned = torch.rot90(image, 1, [2 + one for one in plane])
     torch.testing.assert_close(found, central(turned, patch), rtol=0, atol=1e-4)
     assert (label == central(labels(turned), patch)).float().mean() > 0.99
@@ -104,7 +105,7 @@ def test_a_quarter_turn_is_that_of_numpy(axis, plane, monkeypatch):
 @pytest.mark.parametrize("angle_deg", [-25, 10])
 def test_a_turned_window_is_that_of_scipy(axis, angle_deg, monkeypatch):
     turn_about(axis, math.radians(angle_deg), monkeypatch)
-    found, _ = augment(window(), window(), PATCH, STILL, chance())
+    found, _ = augment(window(), window(), PATCH, STILL, chances())
     back = Rotation.from_rotvec(-angle_deg * np.eye(3)[axis], degrees=True).as_matrix()
     middle = [(np.array(size) - 1) / 2 for size in (WINDOW, PATCH)]
     expected = ndimage.affine_transform(
@@ -117,7 +118,7 @@ def test_a_point_moves_as_the_rotation_says(monkeypatch):
     turn_about(2, math.radians(30), monkeypatch)
     image = torch.zeros(1, 1, 25, 21, 29)
     image[0, 0, 12 + 6, 10, 14 + 3] = 1  # 6 voxels along x from the center, 3 along z
-    found, _ = augment(image, image, (17, 13, 23), STILL, chance())
+    found, _ = augment(image, image, (17, 13, 23), STILL, chances())
     at = ndimage.center_of_mass(found[0, 0].numpy())
     expected = (8 + 6 * math.cos(math.pi / 6), 6 + 6 * math.sin(math.pi / 6), 11 + 3)
     np.testing.assert_allclose(at, expected, atol=0.25)
@@ -126,7 +127,7 @@ def test_a_point_moves_as_the_rotation_says(monkeypatch):
 @given(patch=patches, full=patches, seed=seeds)
 def test_windows_are_turned_and_scaled_but_never_sheared(patch, full, seed):
     drawn = params(rotation_deg=40, scale=0.2)
-    maps = module._matrices(4, torch.Size(full), patch, drawn, chance(seed))
+    maps = module._matrices(torch.Size(full), patch, drawn, chances(4, seed))
     voxels = maps[:, :, :3] * torch.tensor(full[::-1])[:, None] / torch.tensor(patch[::-1])
     scale = torch.linalg.det(voxels) ** (1 / 3)
     rotation = voxels / scale[:, None, None]
@@ -142,7 +143,7 @@ def test_windows_are_turned_and_scaled_but_never_sheared(patch, full, seed):
 @settings(max_examples=20, deadline=None)
 def test_the_result_stays_in_range_and_labels_stay_labels(seed):
     image = window(2)
-    found, label = augment(image, labels(image), PATCH, params(**WILD), chance(seed))
+    found, label = augment(image, labels(image), PATCH, params(**WILD), chances(2, seed))
     assert found.shape == label.shape == (2, 1, *PATCH)
     assert found.abs().max() <= 1
     assert set(label.unique().tolist()) <= {0, 1, 2}
@@ -153,7 +154,7 @@ def test_the_result_stays_in_range_and_labels_stay_labels(seed):
 def test_image_and_label_move_together(seed):
     inside = (window(2) > 0).float()
     moved = params(flip_axes=("x", "y", "z"), rotation_deg=30, scale=0.3)
-    found, label = augment(2 * inside - 1, inside, PATCH, moved, chance(seed))
+    found, label = augment(2 * inside - 1, inside, PATCH, moved, chances(2, seed))
     clear = found.abs() > 0.999
     assert clear.float().mean() > 0.3
     torch.testing.assert_close(label[clear], (found[clear] > 0).float(), rtol=0, atol=0)
@@ -162,14 +163,14 @@ def test_image_and_label_move_together(seed):
 def test_the_same_seed_gives_the_same_result():
     image = window(2)
     one, same, other = (
-        augment(image, image, PATCH, params(**WILD), chance(seed)) for seed in (5, 5, 6)
+        augment(image, image, PATCH, params(**WILD), chances(2, seed)) for seed in (5, 5, 6)
     )
     torch.testing.assert_close(one, same, rtol=0, atol=0)
     assert not torch.equal(one[0], other[0])
 
 
 def test_every_window_of_a_batch_is_changed_in_its_own_way():
-    found, _ = augment(window(4), window(4), PATCH, params(rotation_deg=20), chance())
+    found, _ = augment(window(4), window(4), PATCH, params(rotation_deg=20), chances(4))
     assert len(found.unique(dim=0)) == 4
 
 
@@ -177,7 +178,7 @@ def test_every_window_of_a_batch_is_changed_in_its_own_way():
 @settings(max_examples=20)
 def test_light_changes_by_one_factor_and_one_shift_within_bounds(seed):
     image = torch.linspace(-0.5, 0.5, 24).reshape(1, 1, 2, 3, 4)
-    lit = relight(image, params(intensity_scale=0.2, intensity_shift=0.1), chance(seed))
+    lit = relight(image, params(intensity_scale=0.2, intensity_shift=0.1), chances(1, seed))
     factor, shift = np.polyfit(image.flatten().numpy(), lit.flatten().numpy(), 1)
     assert 0.799 < factor < 1.201
     assert abs(shift) < 0.1001
@@ -185,7 +186,7 @@ def test_light_changes_by_one_factor_and_one_shift_within_bounds(seed):
 
 
 def test_noise_has_the_deviation_asked_for():
-    lit = relight(torch.zeros(1, 1, 30, 40, 50), params(noise=0.05), chance())
+    lit = relight(torch.zeros(1, 1, 30, 40, 50), params(noise=0.05), chances())
     assert lit.std().item() == pytest.approx(0.05, rel=4 / math.sqrt(2 * 60_000))
     assert lit.mean().item() == pytest.approx(0, abs=4 * 0.05 / math.sqrt(60_000))
 
@@ -201,11 +202,19 @@ def test_a_patch_turned_about_one_axis_fits_in_its_window(patch, angle, axis, re
 def test_hardly_any_voxel_comes_from_beyond_the_window():
     drawn = params(rotation_deg=10, scale=0.1)
     full = margin_for((16, 24, 32), drawn)
-    maps = module._matrices(500, torch.Size(full), (16, 24, 32), drawn, chance())
-    corners = 2 * torch.rand(3, 1000, generator=chance()) - 1
+    maps = module._matrices(torch.Size(full), (16, 24, 32), drawn, chances(500))
+    corners = 2 * torch.rand(3, 1000, generator=chances()[0]) - 1
     beyond = ((maps[:, :, :3] @ corners).abs() > 1).any(1).float().mean(1)
     assert beyond.max() < 0.02
 
 
 def test_without_augmentation_the_window_is_the_patch():
     assert margin_for((16, 20, 32), STILL) == (16, 20, 32)
+
+
+def test_a_window_is_changed_alike_whatever_lies_beside_it():
+    image = window(3)
+    whole = augment(image, labels(image), PATCH, params(**WILD), chances(3))
+    alone = augment(image[1:2], labels(image[1:2]), PATCH, params(**WILD), chances(3)[1:2])
+    for one, same in zip(whole, alone, strict=True):
+        torch.testing.assert_close(one[1:2], same, rtol=0, atol=1e-6)

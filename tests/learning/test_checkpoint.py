@@ -19,15 +19,19 @@ from dyntransnet.learning.checkpoint import (
     save_checkpoint,
     save_state,
 )
+from dyntransnet.learning.clock import Reading
+from models import flip_a_bit
 
 PROGRESS = Progress(
     run_id="run",
+    steps=9,
     step=7,
     best_step=5,
     best_score=0.25,
     recent=[0.5, 0.1 + 0.2],
     losses=[{"step": 5, "loss": 1 / 3}],
     scores=[{"step": 5, "dice_liver": 0.25}],
+    taken=Reading(budget_s=1.5, steps_s=2.5, waited_s=0.1 + 0.2),
 )
 
 
@@ -36,7 +40,8 @@ def new_state(*, seed: int = 0, layout=torch.contiguous_format) -> TrainingState
     network = nn.Sequential(nn.Conv3d(2, 4, 3), nn.InstanceNorm3d(4, affine=True))
     network = network.to(memory_format=layout)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
-    return TrainingState(network, copy.deepcopy(network), {}, optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    return TrainingState(network, copy.deepcopy(network), {}, optimizer, scaler)
 
 
 def trained(state: TrainingState, steps: int, *, seed: int = 1) -> TrainingState:
@@ -130,8 +135,8 @@ def test_everything_in_a_state_comes_back(tmp_path):
 
 
 def test_a_state_of_no_step_comes_back(tmp_path):
-    save_state(new_state(), Progress(""), tmp_path / "state")
-    assert load_state(new_state(seed=9), tmp_path / "state") == Progress("")
+    save_state(new_state(), Progress("", 1), tmp_path / "state")
+    assert load_state(new_state(seed=9), tmp_path / "state") == Progress("", 1)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 300, -1])
@@ -141,6 +146,22 @@ def test_a_truncated_state_is_named(tmp_path, kept):
     (tmp_path / "state").write_bytes(content[:kept])
     with pytest.raises(ModelError, match="state: must be a whole resume state, got "):
         load_state(new_state(), tmp_path / "state")
+
+
+def test_one_flipped_bit_in_a_state_is_refused(tmp_path):
+    save_state(trained(new_state(), 1), PROGRESS, tmp_path / "state")
+    flip_a_bit(tmp_path / "state")
+    with pytest.raises(ModelError, match=r"state: sha256 must be .*, got .*: the file is damaged"):
+        load_state(new_state(), tmp_path / "state")
+
+
+def test_the_scale_of_gradients_comes_back(tmp_path):
+    state, found = new_state(), new_state()
+    state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": 2.0**7})
+    save_state(state, PROGRESS, tmp_path / "state")
+    load_state(found, tmp_path / "state")
+    assert found.scaler.state_dict() == state.scaler.state_dict()
+    assert found.scaler.get_scale() == 2.0**7
 
 
 def test_a_file_that_is_no_state_is_named(tmp_path):
@@ -153,7 +174,7 @@ def test_a_state_that_fails_half_way_leaves_the_old_one(tmp_path, monkeypatch):
     save_state(trained(new_state(), 1), PROGRESS, tmp_path / "state")
     monkeypatch.setattr(checkpoint, "save_file", half_written)
     with pytest.raises(RuntimeError, match="power cut"):
-        save_state(new_state(), Progress("other"), tmp_path / "state")
+        save_state(new_state(), Progress("other", 1), tmp_path / "state")
     assert load_state(new_state(), tmp_path / "state") == PROGRESS
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 

@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caches import balls, save_case, train_params
+from caches import SHAPE, balls, save_case, train_params
 from dyntransnet.imaging.intensity import AIR
-from dyntransnet.learning.crops import CachedCase, batches, center_in, cut
+from dyntransnet.learning.crops import Batch, CachedCase, batches, center_in, cut
 
 VOLUME = (11, 13, 14)
 EDGE = (16, 24, 20)
@@ -31,6 +33,14 @@ def case(tmp_path_factory) -> CachedCase:
 def saved(root, label: np.ndarray) -> CachedCase:
     save_case(root / "volume-0", label)
     return CachedCase.open(root / "volume-0")
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    assert torch.equal(one.image, other.image)
+    assert torch.equal(one.label, other.label)
+    assert one.cases == other.cases
+    for chance, same in zip(one.chances, other.chances, strict=True):
+        assert torch.equal(chance.get_state(), same.get_state())
 
 
 def labels_at_centers(case: CachedCase, **shares: float) -> np.ndarray:
@@ -74,7 +84,7 @@ def test_a_window_away_from_the_borders_has_its_center_in_the_middle():
 
 def test_a_tumor_window_holds_a_tumor_voxel(case):
     windows = batches([case], train_params(tumor_share=1, batch_size=8), edge=(4, 6, 2), first=0)
-    _, label = next(windows)
+    label = next(windows).label
     assert (label.amax(dim=(1, 2, 3, 4)) == 2).all()
 
 
@@ -110,21 +120,41 @@ def test_batches_from_a_step_on_are_those_a_longer_run_sees_there(case):
     whole, late = (batches([case], params, edge=edge, first=first) for first in (0, 3))
     expected = [next(whole) for _ in range(6)][3:]
     for batch, same in zip(expected, late, strict=False):
-        torch.testing.assert_close(batch, same, rtol=0, atol=0)
+        assert_same(batch, same)
+
+
+def test_processes_that_share_a_batch_cut_the_windows_of_a_single_one(case):
+    params = train_params(batch_size=5)
+    whole = next(batches([case], params, edge=EDGE, first=3))
+    parts = [next(batches([case], params, edge=EDGE, first=3, places=p)) for p in ([0, 2, 4], [1])]
+    assert torch.equal(torch.cat([part.image for part in parts]), whole.image[[0, 2, 4, 1]])
+    drawn = [torch.rand(1, generator=one.chances[-1]) for one in (parts[1], whole)]
+    assert drawn[0] != drawn[1]
+    assert drawn[0] == torch.rand(1, generator=whole.chances[1])
+
+
+def test_a_batch_names_the_cases_it_was_cut_from(tmp_path):
+    cases = [saved(tmp_path / str(index), balls(seed=index)) for index in range(2)]
+    named = [replace(case, id=f"volume-{index}") for index, case in enumerate(cases)]
+    flat = [replace(case, image=np.full(SHAPE, i / 4, np.float16)) for i, case in enumerate(named)]
+    batch = next(batches(flat, train_params(batch_size=9), edge=EDGE, first=0))
+    seen = [f"volume-{int(4 * window.max())}" for window in batch.image]
+    assert list(batch.cases) == seen
+    assert len(set(seen)) == 2
 
 
 def test_another_step_or_seed_gives_another_batch(case):
     windows = batches([case], train_params(seed=1), edge=EDGE, first=0)
     first, second = next(windows), next(windows)
     other = next(batches([case], train_params(seed=2), edge=EDGE, first=0))
-    assert not torch.equal(first[0], second[0])
-    assert not torch.equal(first[0], other[0])
+    assert not torch.equal(first.image, second.image)
+    assert not torch.equal(first.image, other.image)
 
 
 def test_batches_are_floats_with_one_channel(case):
-    image, label = next(batches([case], train_params(batch_size=3), edge=EDGE, first=0))
-    assert image.shape == label.shape == (3, 1, *EDGE)
-    assert image.dtype == label.dtype == torch.float32
+    batch = next(batches([case], train_params(batch_size=3), edge=EDGE, first=0))
+    assert batch.image.shape == batch.label.shape == (3, 1, *EDGE)
+    assert batch.image.dtype == batch.label.dtype == torch.float32
 
 
 def test_every_case_gets_its_turn(tmp_path):
@@ -132,8 +162,8 @@ def test_every_case_gets_its_turn(tmp_path):
     for index in range(3):
         save_case(tmp_path / str(index), balls(), np.full(balls().shape, index / 4))
         cases.append(CachedCase.open(tmp_path / str(index)))
-    image, _ = next(batches(cases, train_params(batch_size=32), edge=(4, 6, 2), first=0))
-    assert image.unique().tolist() == [0, 0.25, 0.5]
+    batch = next(batches(cases, train_params(batch_size=32), edge=(4, 6, 2), first=0))
+    assert batch.image.unique().tolist() == [0, 0.25, 0.5]
 
 
 def test_a_case_is_mapped_and_not_loaded(case):

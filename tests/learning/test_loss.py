@@ -3,8 +3,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from monai.losses import DiceLoss
+from torch.nn.functional import max_pool3d
 
-from dyntransnet.learning.loss import dice_bce, targets_of
+from dyntransnet.learning.loss import (
+    LOSSES,
+    dice_bce,
+    dice_focal,
+    paper_dice,
+    soft_dice,
+    supervise,
+    targets_of,
+)
 
 SHAPE = (2, 1, 4, 5, 6)
 VOXELS = 2 * 4 * 5 * 6
@@ -17,6 +27,10 @@ def label() -> torch.Tensor:
     label[0, :, 1, 2, 3:] = 2
     label[1, :, :1] = 1
     return label
+
+
+def noise() -> torch.Tensor:
+    return torch.randn(2, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
 
 
 def by_hand(logits: torch.Tensor, targets: torch.Tensor) -> float:
@@ -63,15 +77,13 @@ def test_constant_logits_have_the_loss_of_the_formula(logit):
 
 
 def test_any_logits_have_the_loss_of_the_definition():
-    logits = torch.randn(2, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
-    targets = targets_of(label())
+    logits, targets = noise(), targets_of(label())
     assert dice_bce(logits, targets).item() == pytest.approx(by_hand(logits, targets), rel=1e-5)
 
 
 def test_dice_is_taken_over_the_batch():
     """A window without tumor must not count as a case of its own."""
-    targets = targets_of(label())
-    logits = torch.randn(2, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    logits, targets = noise(), targets_of(label())
     apart = [dice_bce(logits[i : i + 1], targets[i : i + 1]).item() for i in (0, 1)]
     assert dice_bce(logits, targets).item() != pytest.approx(sum(apart) / 2, rel=1e-3)
     assert dice_bce(logits.flip(0), targets.flip(0)).item() == pytest.approx(
@@ -87,11 +99,50 @@ def test_a_step_against_the_gradient_lowers_the_loss():
     assert dice_bce(logits - logits.grad, targets) < before
 
 
-def test_half_precision_logits_are_judged_in_single():
-    logits = torch.randn(2, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0)).bfloat16()
-    found = dice_bce(logits, targets_of(label()))
-    assert found.dtype == torch.float32
-    assert torch.equal(found, dice_bce(logits.float(), targets_of(label())))
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_logits_are_judged_in_single(name, half):
+    logits = noise().to(half)
+    for answer in (logits, [logits]):
+        found = supervise(LOSSES[name], answer, targets_of(label()))
+        assert found.dtype == torch.float32
+        assert torch.equal(found, LOSSES[name](logits.float(), targets_of(label())))
+
+
+def test_soft_dice_is_that_of_monai():
+    theirs = DiceLoss(sigmoid=True, batch=True, smooth_nr=1, smooth_dr=1)
+    expected = theirs(noise(), targets_of(label()))
+    torch.testing.assert_close(soft_dice(noise(), targets_of(label())), expected)
+
+
+def test_focal_loss_is_cross_entropy_where_each_voxel_counts_by_how_wrong_it_is():
+    logit, truth = noise().double().numpy(), targets_of(label()).numpy()
+    right = np.where(truth, 1 / (1 + np.exp(-logit)), 1 / (1 + np.exp(logit)))
+    expected = float(np.mean(-((1 - right) ** 2) * np.log(right)))
+    found = dice_focal(noise(), targets_of(label())) - soft_dice(noise(), targets_of(label()))
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_paper_like_dice_is_each_windows_own_with_squares():
+    chance, truth = noise().double().sigmoid(), targets_of(label()).double()
+    both, total = ((part).sum((2, 3, 4)) for part in (chance * truth, chance**2 + truth**2))
+    expected = (1 - 2 * both / (total + 1e-5)).mean().item()
+    assert paper_dice(noise(), truth.float()).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_deep_supervision_weighs_each_level_half_as_much_as_the_finer_one():
+    targets = targets_of(label())[..., :4, :]
+    levels = [torch.full((2, 2, 4 // d, 4 // d, 6 // d), 0.3) for d in (1, 2)]
+    coarse = targets[:, :, 1::2, 1::2, 1::2]
+    expected = dice_bce(levels[0], targets) + dice_bce(levels[1], coarse) / 2
+    torch.testing.assert_close(supervise(dice_bce, levels, targets), expected)
+
+
+def test_certain_and_right_levels_cost_nothing():
+    block = max_pool3d(targets_of(label())[..., :4, :], 2)
+    targets = block.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    found = supervise(dice_bce, [200 * targets - 100, 200 * block - 100], targets)
+    assert found.item() == pytest.approx(0, abs=1e-6)
 
 
 def test_large_logits_stay_finite():

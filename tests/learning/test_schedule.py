@@ -17,7 +17,7 @@ PEAK = 0.02
 
 def rates(steps: int, warmup_share: float) -> list[float]:
     params = train_params(steps=steps, warmup_share=warmup_share, learning_rate=PEAK)
-    return [learning_rate(step, params) for step in range(steps)]
+    return [learning_rate(step, steps, params) for step in range(steps)]
 
 
 def averaged(average: nn.Module, network: nn.Module, steps: int, *, decay: float) -> nn.Module:
@@ -99,7 +99,7 @@ def test_averaging_leaves_the_network_alone():
 
 
 def test_groups_hold_every_parameter_once_and_no_vector_decays():
-    network = build(NetworkSpec(name="dyntransnet_tiny", options=SMALL))
+    network = build(NetworkSpec(name="dyntransnet_tiny", options=SMALL), (16, 16, 16))
     network.scale = nn.Parameter(torch.tensor(1.0))
     groups = parameter_groups(network, 0.03)
     grouped = [id(parameter) for group in groups for parameter in group["params"]]

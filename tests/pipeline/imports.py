@@ -33,5 +33,6 @@ def _file_of(name: str) -> Path | None:
     parts = name.split(".")
     if parts[0] != "dyntransnet":
         return None
-    path = PACKAGE.joinpath(*parts[1:]).with_suffix(".py")
-    return path if len(parts) > 1 and path.is_file() else None
+    path = PACKAGE.joinpath(*parts[1:])
+    found = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in found if len(parts) > 1 and file.is_file()), None)

@@ -11,6 +11,8 @@ from dyntransnet.cli import app
 from dyntransnet.config import Params
 
 ROOT = PACKAGE.parents[1]
+EXPERIMENTS = ROOT / "experiments"
+STUDIED = ["ingest", "split", "preprocess", "train", "evaluate", "compare"]
 STAGES = ["ingest", "split", "preprocess", "train", "evaluate", "export", "register", "publish"]
 NOT_CODE = {"cli.py", "config.py", "errors.py"}
 """Passed-on arguments, values that DVC tracks as params, and messages."""
@@ -33,7 +35,7 @@ def test_stages_stand_in_data_order(stages):
 
 def test_each_stage_is_a_module():
     modules = {path.stem for path in (PACKAGE / "stages").glob("*.py")} - {"__init__"}
-    assert modules == set(STAGES)
+    assert modules == {*STAGES, "compare"}
 
 
 def test_each_stage_is_the_command_of_its_name(stages):
@@ -59,6 +61,19 @@ def test_a_stage_lists_the_code_it_runs_and_no_other(stages, stage):
     needed = {_shown(path) for path in needed_files(PACKAGE / "stages" / f"{stage}.py")}
     needed = (needed | RUN_BY_NAME.get(stage, set())) - NOT_CODE
     listed = _listed_files(stages[stage]["deps"])
+    assert {path for path in listed if not path.endswith("__init__.py")} == {
+        path for path in needed if not path.endswith("__init__.py")
+    }
+
+
+@pytest.mark.parametrize("stage", STUDIED)
+def test_a_study_lists_the_code_that_its_stages_run_and_no_other(stage):
+    stages = yaml.safe_load((EXPERIMENTS / "dvc.yaml").read_text())["stages"]
+    assert list(stages) == STUDIED
+    needed = {_shown(path) for path in needed_files(PACKAGE / "stages" / f"{stage}.py")} - NOT_CODE
+    listed = _listed_files(
+        [dep.removeprefix("../") for dep in stages[stage]["deps"] if dep.startswith("../src")]
+    )
     assert {path for path in listed if not path.endswith("__init__.py")} == {
         path for path in needed if not path.endswith("__init__.py")
     }

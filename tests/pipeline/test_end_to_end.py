@@ -129,7 +129,7 @@ def test_a_changed_line_concerns_only_what_runs_it(workspace, change, stages):
     before = file.read_text()
     file.write_text(before + added)
     try:
-        assert set(json.loads(workspace.run("dvc", "status", "--json"))) == stages
+        assert set(json.loads(workspace.run("dvc", "status", "--json", "dvc.yaml"))) == stages
     finally:
         file.write_text(before)
 
@@ -139,7 +139,7 @@ def test_a_changed_phantom_runs_ingest_again(workspace):
     before = file.read_text()
     file.write_text(before.replace("tumors: 3", "tumors: 4", 1))
     try:
-        assert set(json.loads(workspace.run("dvc", "status", "--json"))) == {"ingest"}
+        assert set(json.loads(workspace.run("dvc", "status", "--json", "dvc.yaml"))) == {"ingest"}
     finally:
         file.write_text(before)
 

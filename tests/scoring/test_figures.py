@@ -6,13 +6,9 @@ from matplotlib import image as png
 
 from builders import ORIENTATIONS, affine_of, blobs, case_of, turned
 from dyntransnet.imaging.scan import Mask, Scan
-from dyntransnet.scoring.figures import (
-    body_box,
-    draw_learning,
-    draw_overlay,
-    point_of_interest,
-    to_ras,
-)
+from dyntransnet.scoring.curves import draw_learning
+from dyntransnet.scoring.figures import draw_overlay
+from dyntransnet.scoring.planes import body_box, point_of_interest, to_ras
 
 SHAPE = (22, 30, 16)
 SPACING = (2.0, 1.5, 3.0)  # three planes of about one size

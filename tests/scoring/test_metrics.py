@@ -11,9 +11,11 @@ from monai.metrics import DiceMetric
 from builders import affine_of, case_of
 from dyntransnet.errors import ScanError
 from dyntransnet.imaging.scan import Mask
-from dyntransnet.scoring.metrics import dice, overlap, score_case, summarize
+from dyntransnet.scoring.metrics import score_case, summarize
+from dyntransnet.scoring.overlap import dice, overlap
 
 SHAPE = (20, 6, 9)
+NSD_MM = {"liver": 3.0, "tumor": 2.0}
 MASKS = st.integers(1, 5).flatmap(
     lambda edge: st.tuples(*[arrays(np.bool_, (edge, 3, 7 - edge))] * 2)
 )
@@ -158,3 +160,45 @@ def test_every_mean_leaves_out_what_is_not_defined():
 def test_real_shapes_score_1_against_themselves():
     _, mask = case_of()
     assert {row["dice"] for row in score_case(mask, mask).values()} == {1.0}
+
+
+def test_surfaces_are_scored_with_the_tolerance_of_their_class():
+    """Liver and tumor are both 2 slices of 1.5 mm too short on both sides."""
+    truth, predicted = mask_of(box(0, 16), box(0, 16)), mask_of(box(2, 14), box(2, 14))
+    scores = score_case(truth, predicted, NSD_MM)
+    assert scores["liver"]["hd95_mm"] == scores["tumor"]["hd95_mm"] == pytest.approx(3.0)
+    assert scores["liver"]["nsd"] == 1
+    assert scores["tumor"]["nsd"] < 0.95
+
+
+def test_surfaces_are_left_out_where_no_tolerance_is_given():
+    scores = score_case(mask_of(box(0, 9)), mask_of(box(0, 9)))
+    assert not {"hd95_mm", "nsd", "assd_mm"} & set(scores["liver"])
+    assert "hd95_mm" not in summarize([scores])["liver"]
+
+
+def test_voxels_are_counted_for_those_who_pool_them():
+    scores = score_case(mask_of(box(0, 10), box(0, 4)), mask_of(box(1, 10), box(1, 6)))
+    row, tumor = scores["liver"], scores["tumor"]
+    assert (row["truth_voxels"], row["predicted_voxels"], row["both_voxels"]) == (240, 216, 216)
+    assert (tumor["truth_voxels"], tumor["predicted_voxels"], tumor["both_voxels"]) == (96, 120, 72)
+    assert (row["same_label_voxels"], tumor["same_label_voxels"]) == (4 * 24, 3 * 24)
+    assert row["scan_voxels"] == 20 * 6 * 9
+
+
+def test_lesions_are_counted_in_the_rows_of_tumors():
+    both = box(0, 4) | box(6, 9)
+    scores = score_case(mask_of(box(0, 10), both), mask_of(box(0, 10), box(0, 4)))
+    tumor = scores["tumor"]
+    assert (tumor["lesions_truth"], tumor["lesions_detected"], tumor["lesions_false"]) == (2, 1, 0)
+    assert "lesions_truth" not in scores["liver"]
+
+
+def test_cases_without_a_surface_are_counted_and_not_averaged():
+    found = score_case(mask_of(box(0, 9), box(0, 4)), mask_of(box(0, 9), box(0, 4)), NSD_MM)
+    missed = score_case(mask_of(box(0, 9), box(0, 4)), mask_of(box(0, 9)), NSD_MM)
+    healthy = score_case(mask_of(box(0, 9)), mask_of(box(0, 9)), NSD_MM)
+    tumor = summarize([found, missed, healthy])["tumor"]
+    assert (tumor["hd95_mm"], tumor["nsd"], tumor["assd_mm"]) == (0, 1, 0)
+    assert tumor["no_surface"] == 2
+    assert summarize([missed])["tumor"]["hd95_mm"] is None

@@ -6,16 +6,18 @@ import pytest
 from builders import affine_of, case_of
 from dyntransnet.imaging.scan import Mask
 from dyntransnet.scoring.metrics import score_case, summarize
-from dyntransnet.scoring.report import CASE_COLUMNS, SUMMARY_COLUMNS, evaluation_page
+from dyntransnet.scoring.records import CASE_COLUMNS
+from dyntransnet.scoring.report import SUMMARY_COLUMNS, evaluation_page
 
 SHAPE = (19, 24, 13)
+NSD_MM = {"liver": 3.0, "tumor": 2.0}
 EMPTY = Mask(np.zeros(SHAPE, np.uint8), affine_of(SHAPE))
 
 
 @pytest.fixture
 def page() -> str:
     _, mask = case_of()
-    cases = {"volume-1": score_case(mask, mask), "a<b": score_case(EMPTY, EMPTY)}
+    cases = {"volume-1": score_case(mask, mask, NSD_MM), "a<b": score_case(EMPTY, EMPTY, NSD_MM)}
     return evaluation_page(summarize(list(cases.values())), cases, ["figures/x&y.png"])
 
 
@@ -49,3 +51,8 @@ def test_the_summary_counts_what_it_does_not_average(page):
 def test_names_cannot_become_markup(page):
     assert "a<b" not in page
     assert 'src="figures/x&amp;y.png"' in page
+
+
+def test_every_definition_of_dice_stands_on_the_page(page):
+    assert rows_of(page, "dice_tumor_pooled")[0][1] == "1.000"
+    assert len(rows_of(page, "dice_mean_with_bg")) == 1

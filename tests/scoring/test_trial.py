@@ -61,3 +61,12 @@ def test_another_scan_or_mask_makes_another_test_set(tmp_path, part):
     name = trial.test_set_hash(tmp_path, ["volume-0"])
     (tmp_path / "volume-1" / part).replace(tmp_path / "volume-0" / part)
     assert trial.test_set_hash(tmp_path, ["volume-0"]) != name
+
+
+def test_surfaces_are_scored_where_a_tolerance_is_given(tmp_path):
+    store(tmp_path, "volume-3", seed=3)
+    nsd_mm = {"liver": 3.0, "tumor": 2.0}
+    (found,) = trial.run_trials(tmp_path, ["volume-3"], bright, CONTRACT, nsd_mm=nsd_mm)
+    expected = score_case(found.truth, found.predicted, nsd_mm)
+    assert found.scores["liver"] == expected["liver"]
+    assert found.scores["liver"]["hd95_mm"] > 0

@@ -63,7 +63,7 @@ class Bench:
         return json.loads((self.root / "registered.json").read_text())
 
     def train(self) -> str:
-        with training_run("made", {}, {}, None) as run_id:
+        with training_run("made", {}, {}, name="made", run_id=None) as run_id:
             return run_id
 
     def test_set(self) -> str:

@@ -40,7 +40,7 @@ def root(one_thread, tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
     contract = contract_of(network=SPEC, patch_size=PATCH)
-    save_checkpoint(build(SPEC).state_dict(), contract, root / "checkpoint")
+    save_checkpoint(build(SPEC, contract.patch_size).state_dict(), contract, root / "checkpoint")
     for seed in range(2):
         save_case(root / "cache" / f"volume-{seed}", balls(seed=seed))
     exported_to(root, root)
@@ -163,7 +163,7 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
     """MLflow keeps one version per file: exporting again must not make another."""
     options = {"depths": [1], "heads": [1], "windows": [2]}
     small = NetworkSpec(name="dyntransnet_tiny", options=options)
-    network, contract = build(small), contract_of(network=small, patch_size=(4, 8, 12))
+    network, contract = build(small, (4, 8, 12)), contract_of(network=small, patch_size=(4, 8, 12))
     for name in "ab":
         write_onnx(network, tmp_path / name, contract, 18)
     assert sha256_of(tmp_path / "a") == sha256_of(tmp_path / "b")

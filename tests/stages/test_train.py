@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -7,41 +8,48 @@ import sys
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
 
 from caches import SMALL, params_of, save_workspace, train_params
 from dyntransnet.atomic import sha256_of
-from dyntransnet.errors import ParamsError
-from dyntransnet.learning.checkpoint import WEIGHTS_FILE
-from dyntransnet.runtimes.torch_runtime import load
+from dyntransnet.contract import Contract
+from dyntransnet.errors import ModelError, ParamsError, TrainingError
+from dyntransnet.learning import loop
+from dyntransnet.learning.checkpoint import WEIGHTS_FILE, load_state
+from dyntransnet.learning.cohort import Cohort
+from dyntransnet.learning.processes import Team
+from dyntransnet.runtimes.torch_runtime import load, load_network
 from dyntransnet.stages import train
-from dyntransnet.stages.train import Cohort, run
+from dyntransnet.stages.train import run
+from models import flip_a_bit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PRECISIONS = [{}, {"precision": "bf16", "channels_last": True}]
 STEPS_SAVED, STEPS_SEEN = 3, 5
+ALONE = Team(torch.device("cpu"))
 
 KILLED = f"""
 import os, signal, sys
 sys.path[:0] = sys.argv[2:]
 from caches import params_of
-from dyntransnet.stages import train
+from dyntransnet.learning import loop
 from test_train import trained_in
-untouched, calls = train.augment, []
+untouched, calls = loop.augment, []
 def augment(*batch):
     calls.append(batch)
     if len(calls) == {STEPS_SEEN}:
         os.kill(os.getpid(), signal.SIGKILL)
     return untouched(*batch)
-train.augment = augment
+loop.augment = augment
 trained_in(sys.argv[1], params_of())
 """
 
 
-def trained_in(root, params) -> Path:
+def trained_in(root, params, study=None) -> Path:
     """Train on the workspace there."""
     root = Path(root)
     run(
@@ -51,16 +59,18 @@ def trained_in(root, params) -> Path:
         out=root / "checkpoint",
         report=root / "report",
         resume=root / "resume",
-        params=params,
+        network=params.network,
+        params=params.train,
+        study=study or {},
     )
     return root
 
 
 def stopped_in(root: Path, params, monkeypatch) -> None:
     """Training that is interrupted two steps after it was saved."""
-    answers = [train.augment] * (STEPS_SEEN - 1)
+    answers = [loop.augment] * (STEPS_SEEN - 1)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "augment", lambda *batch: answers.pop()(*batch))
+        patch.setattr(loop, "augment", lambda *batch: answers.pop()(*batch))
         with pytest.raises(IndexError, match="pop from empty"):
             trained_in(root, params)
 
@@ -73,6 +83,12 @@ def killed_in(root: Path) -> None:
         env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def contract_in(root: Path) -> Contract:
+    """What a run in the workspace promises."""
+    params = params_of()
+    return train._contract(root / "cache", root / "manifest.json", params.network, params.train)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -180,11 +196,11 @@ def test_mlflow_holds_the_curves_of_the_report(trained):
 
 def test_the_best_weights_are_kept(workspace, monkeypatch):
     scores = [{"liver": 0.4, "tumor": 0.2}, {"liver": 0.3, "tumor": 0.25}]
-    monkeypatch.setattr(train, "validate", Mock(side_effect=scores))
+    monkeypatch.setattr(loop, "validate", Mock(side_effect=scores))
     trained_in(workspace, params_of())
-    assert json.loads((workspace / "report/run.json").read_text())["best_step"] == 3
+    assert json.loads((workspace / "report/run.json").read_text())["kept_step"] == 3
     best = weights_hash(workspace)
-    monkeypatch.setattr(train, "validate", Mock(side_effect=scores[::-1]))
+    monkeypatch.setattr(loop, "validate", Mock(side_effect=scores[::-1]))
     assert weights_hash(trained_in(workspace, params_of())) != best
 
 
@@ -195,7 +211,7 @@ def test_fold_all_trains_on_everyone_and_keeps_the_last_weights(workspace):
     cohort = Cohort.open(workspace / "cache", workspace / "splits.json", "all")
     assert [case.id for case in cohort.train] == ["volume-0", "volume-1", "volume-2"]
     trained_in(workspace, params_of(fold="all"))
-    assert json.loads((workspace / "report/run.json").read_text())["best_step"] == 6
+    assert json.loads((workspace / "report/run.json").read_text())["kept_step"] == 6
     assert [row["dice_liver"] for row in rows(workspace / "report/validation.csv")] == ["", ""]
 
 
@@ -212,26 +228,92 @@ def test_a_fold_that_is_not_there_is_refused(workspace):
 
 
 def test_the_loss_falls(workspace, monkeypatch):
-    monkeypatch.setattr(train, "LOSS_EVERY", 5)
+    monkeypatch.setattr(loop, "LOSS_EVERY", 5)
     trained_in(workspace, params_of(steps=25, validate_every=25, learning_rate=5e-3))
     losses = [float(row["loss"]) for row in rows(workspace / "report/loss.csv")]
     assert len(losses) == 5
     assert losses[-1] < 0.8 * losses[0]
 
 
-class Oracle(torch.nn.Module):
-    """Says liver where it is bright, tumor where it is less so."""
-
-    def forward(self, image):
-        return torch.cat([image, (0.4 - image) * image.sign()], dim=1)
-
-
-@pytest.mark.parametrize("changes", PRECISIONS, ids=str)
-def test_a_perfect_network_validates_at_one(workspace, changes):
-    cases = Cohort.open(workspace / "cache", workspace / "splits.json", 0).validation
-    found = train.validate(Oracle(), cases, train_params(**changes), torch.device("cpu"))
-    assert found == {"liver": pytest.approx(1, abs=0.01), "tumor": pytest.approx(1, abs=0.03)}
+def test_the_last_weights_are_kept_where_that_is_wanted(workspace, monkeypatch):
+    scores = [{"liver": 0.4, "tumor": 0.2}, {"liver": 0.3, "tumor": 0.2}]
+    monkeypatch.setattr(loop, "validate", Mock(side_effect=scores))
+    trained_in(workspace, params_of(keep="last"))
+    assert json.loads((workspace / "report/run.json").read_text())["kept_step"] == 6
+    last = weights_hash(workspace)
+    monkeypatch.setattr(loop, "validate", Mock(side_effect=scores[::-1]))
+    assert weights_hash(trained_in(workspace, params_of(keep="last"))) == last
 
 
-def test_validation_scores_nobody_where_nobody_validates():
-    assert train.validate(Oracle(), [], train_params(), torch.device("cpu")) == {}
+def test_a_run_of_a_study_is_a_child_of_the_studys_run(workspace):
+    for seed in (1, 2):
+        tags = {"study": "networks", "variant": "full", "seed": str(seed), "fold": "0"}
+        trained_in(workspace, params_of(seed=seed), tags)
+    *children, parent = sorted(runs(workspace), key=lambda run: "is_study" in run.data.tags)
+    assert parent.info.run_name == parent.data.tags["is_study"] == "networks"
+    assert {run.info.run_name for run in children} == {"full seed 1 fold 0", "full seed 2 fold 0"}
+    for child in children:
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_the_report_says_what_training_took(trained):
+    found = json.loads((trained / "report/run.json").read_text())
+    network = load_network(trained / "checkpoint", Contract.load(trained / "checkpoint"))
+    assert found["steps"] == 6
+    assert found["parameters"] == sum(weight.numel() for weight in network.parameters())
+    assert 0 < found["budget_minutes"] < 5
+    assert 0 < found["busy_share"] < 1
+    assert found["peak_memory_mib"] > 50
+    (logged,) = runs(trained)
+    assert logged.data.metrics["training_busy_share"] == pytest.approx(found["busy_share"])
+
+
+def test_a_budget_sets_the_number_of_steps_and_is_kept_when_resumed(workspace, monkeypatch, capsys):
+    monkeypatch.setattr(train, "steps_within", lambda *_: 7)
+    params = params_of(steps=None, budget_minutes=0.25)
+    stopped_in(workspace, params, monkeypatch)
+    assert "train: 7 steps fit into 0.25 minutes" in capsys.readouterr().out
+    monkeypatch.setattr(train, "steps_within", lambda *_: 99)
+    trained_in(workspace, params)
+    assert json.loads((workspace / "report/run.json").read_text())["steps"] == 7
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_saved(workspace, monkeypatch):
+    losses = iter([1.0] * 4 + [math.nan] + [1.0] * 9)
+    real = loop.supervise
+    monkeypatch.setattr(loop, "supervise", lambda *a: real(*a) * next(losses))
+    rule = (
+        r"^train: the loss must stay finite, got nan at step 5, on windows of volume-\d, volume-\d"
+    )
+    with pytest.raises(TrainingError, match=rule):
+        trained_in(workspace, params_of())
+    assert not (workspace / "checkpoint").exists()
+    (saved,) = (workspace / "resume").iterdir()
+    state = loop.start_state(contract_in(workspace), train_params(), ALONE)
+    assert load_state(state, saved).step == STEPS_SAVED
+    assert all(weight.isfinite().all() for weight in state.network.parameters())
+
+
+def test_a_patch_the_network_cannot_divide_is_refused_before_any_work(workspace):
+    rule = r"^train\.patch_size: must be multiples of 4 for dyntransnet_tiny, got \(12, 18, 16\)$"
+    with pytest.raises(ParamsError, match=rule):
+        trained_in(workspace, params_of(patch_size=(12, 18, 16)))
+    assert not (workspace / "resume").exists()
+
+
+def test_training_cases_without_any_tumor_are_refused(workspace):
+    for case in ("volume-0", "volume-1"):
+        np.save(workspace / "cache" / case / "tumor.npy", np.zeros((0, 3), np.int16))
+    rule = r"^train\.fold: some training case must have a tumor, got none in fold 0: volume-0, vol"
+    with pytest.raises(ParamsError, match=rule):
+        trained_in(workspace, params_of())
+    assert not (workspace / "resume").exists()
+
+
+def test_a_damaged_state_is_refused_by_name(workspace, monkeypatch):
+    stopped_in(workspace, params_of(), monkeypatch)
+    (saved,) = (workspace / "resume").iterdir()
+    flip_a_bit(saved)
+    with pytest.raises(ModelError, match=rf"{saved.name}: sha256 must be .* is damaged$"):
+        trained_in(workspace, params_of())
+    assert saved.exists()

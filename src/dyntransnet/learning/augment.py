@@ -1,10 +1,11 @@
-"""Random changes of a training batch, drawn from (seed, step) and computed where it lies.
+"""Random changes of a training batch, drawn for each window by itself, computed where it lies.
 
 Rotation, scaling and flips are one resampling of a larger window, so that a made-up
 border is hardly ever seen.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -28,7 +29,7 @@ def augment(
     label: Float[Tensor, "n 1 x y z"],
     patch_size: tuple[int, int, int],
     params: AugmentParams,
-    generator: torch.Generator,
+    chances: Sequence[torch.Generator],
 ) -> tuple[Float[Tensor, "n 1 a b c"], Float[Tensor, "n 1 a b c"]]:
     """Turn, scale, flip and re-light a batch, and cut it to the patch.
 
@@ -37,59 +38,58 @@ def augment(
         label: 0, 1, 2 as floats; sampled to the nearest voxel.
         patch_size: voxels of the result.
         params: how far to go.
-        generator: where chance comes from; on the CPU, whatever the device.
+        chances: one for each window; on the CPU, whatever the device.
     """
     grid = affine_grid(
-        _matrices(len(image), image.shape[2:], patch_size, params, generator),
+        _matrices(image.shape[2:], patch_size, params, chances),
         [len(image), 1, *patch_size],
         align_corners=False,
     ).to(image)
     image = grid_sample(image, grid, padding_mode="border", align_corners=False)
     label = grid_sample(label, grid, mode="nearest", padding_mode="border", align_corners=False)
-    return relight(image, params, generator), label
+    return relight(image, params, chances), label
 
 
 def relight(
-    image: Float[Tensor, "n 1 x y z"], params: AugmentParams, generator: torch.Generator
+    image: Float[Tensor, "n 1 x y z"], params: AugmentParams, chances: Sequence[torch.Generator]
 ) -> Float[Tensor, "n 1 x y z"]:
     """Scale and shift intensities and add noise, inside the range the window allows."""
 
     def around(center: float, spread: float) -> Tensor:
-        chance = torch.rand(len(image), 1, 1, 1, 1, generator=generator)
-        return (center + spread * (2 * chance - 1)).to(image)
+        return (center + spread * _between(chances, 1, 1, 1, 1)).to(image)
 
-    noise = torch.randn(image.shape, generator=generator).to(image)
+    noise = torch.stack([torch.randn(image.shape[1:], generator=one) for one in chances]).to(image)
     lit = image * around(1.0, params.intensity_scale) + around(0.0, params.intensity_shift)
     return (lit + params.noise * noise).clamp(-1, 1)
 
 
 def _matrices(
-    count: int,
     window: torch.Size,
     patch_size: tuple[int, int, int],
     params: AugmentParams,
-    generator: torch.Generator,
+    chances: Sequence[torch.Generator],
 ) -> Float[Tensor, "n 3 4"]:
     """One random map per window from patch to window coordinates, each in [-1, 1].
 
     torch orders coordinates against the array's axes: z, y, x for an (x, y, z) array.
     """
-
-    def spread(*size: int) -> Tensor:
-        return 2 * torch.rand(count, *size, generator=generator) - 1
-
-    turned = torch.linalg.matrix_exp(_skew(spread(3) * math.radians(params.rotation_deg)))
-    scaled = turned * (1 + params.scale * spread(1, 1))
-    flips = torch.ones(count, 3)
+    # In double precision, for a matrix's exponential depends on its neighbors in the batch.
+    angles = _between(chances, 3).double() * math.radians(params.rotation_deg)
+    turned = torch.linalg.matrix_exp(_skew(angles)).float()
+    scaled = turned * (1 + params.scale * _between(chances, 1, 1))
+    flips = torch.ones(len(chances), 3)
     for axis in params.flip_axes:
-        flips[:, 2 - AXES[axis]] = torch.where(
-            torch.rand(count, generator=generator) < 0.5, -1.0, 1.0
-        )
+        flips[:, 2 - AXES[axis]] = torch.where(_between(chances) < 0, -1.0, 1.0)
     patch = torch.tensor(patch_size[::-1], dtype=torch.float32)
     full = torch.tensor(tuple(window)[::-1], dtype=torch.float32)
     # Voxels of the patch, turned and scaled, as shares of the window's half edge.
     linear = scaled * (flips * patch)[:, None, :] / full[None, :, None]
-    return torch.cat([linear, torch.zeros(count, 3, 1)], dim=2)
+    return torch.cat([linear, torch.zeros(len(chances), 3, 1)], dim=2)
+
+
+def _between(chances: Sequence[torch.Generator], *size: int) -> Float[Tensor, "n ..."]:
+    """Even chance in [-1, 1), drawn for each window by itself."""
+    return 2 * torch.stack([torch.rand(size, generator=one) for one in chances]) - 1
 
 
 def _skew(angle: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:

@@ -6,19 +6,22 @@ A *checkpoint* is a model folder: ``weights.safetensors`` and ``contract.json``.
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dyntransnet.atomic import new_file, new_folder, sha256_of
 from dyntransnet.contract import Contract
 from dyntransnet.errors import ModelError
+from dyntransnet.learning.clock import Reading
 
 WEIGHTS_FILE = "weights.safetensors"
+DIGEST = "sha256"
 
 Point = dict[str, int | float]
 """One point of a curve: its step and what was measured there."""
@@ -52,21 +55,25 @@ class Progress:
 
     Attributes:
         run_id: its MLflow run.
+        steps: of the whole run.
         step: steps done.
         best_step: after which the best weights were taken.
         best_score: their validation score.
         recent: losses of the steps since the last mean.
         losses: mean training loss at some steps.
         scores: validation Dice at some steps.
+        taken: time, up to where it was saved.
     """
 
     run_id: str
+    steps: int
     step: int = 0
     best_step: int = 0
     best_score: float = -1.0
     recent: list[float] = field(default_factory=list)
     losses: list[Point] = field(default_factory=list)
     scores: list[Point] = field(default_factory=list)
+    taken: Reading = field(default_factory=Reading)
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class TrainingState:
     average: nn.Module
     best: dict[str, torch.Tensor]
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
 
 
 def resume_key(*parts: Any) -> str:
@@ -94,21 +102,23 @@ def save_state(state: TrainingState, progress: Progress, path: Path) -> None:
     }
     for index, moments in state.optimizer.state_dict()["state"].items():
         tensors |= _prefixed(f"optimizer/{index}", moments)
+    texts = {"progress": asdict(progress), "scaler": state.scaler.state_dict()}
+    tensors = _contiguous(tensors)
+    metadata = {name: json.dumps(text) for name, text in texts.items()}
     with new_file(path) as partial:
-        save_file(_contiguous(tensors), partial, metadata={"progress": json.dumps(vars(progress))})
+        save_file(tensors, partial, metadata=metadata | {DIGEST: digest(tensors, metadata)})
 
 
 def load_state(state: TrainingState, path: Path) -> Progress:
     """Put a saved state back, in place.
 
     Raises:
-        ModelError: the file is damaged.
+        ModelError: the file is cut off, or a bit of it has changed.
     """
-    try:
-        tensors = load_file(path)
-        progress = Progress(**json.loads(_metadata(path)["progress"]))
-    except Exception as error:  # safetensors raises its own bare exception type
-        raise ModelError(f"{path}: must be a whole resume state, got {error}") from error
+    tensors, texts = _read_state(path)
+    taken = Reading(**texts["progress"].pop("taken"))
+    progress = Progress(**texts["progress"], taken=taken)
+    state.scaler.load_state_dict(texts["scaler"])
     state.network.load_state_dict(_under("network", tensors))
     state.average.load_state_dict(_under("average", tensors))
     state.best.update(_under("best", tensors))
@@ -121,12 +131,31 @@ def load_state(state: TrainingState, path: Path) -> Progress:
     return progress
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    from safetensors import safe_open
+def digest(tensors: dict[str, torch.Tensor], texts: dict[str, str]) -> str:
+    """SHA-256 of all that a state holds."""
+    found = hashlib.sha256(json.dumps(sorted(texts.items())).encode())
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
-    with safe_open(path, framework="pt") as stream:
-        found: dict[str, str] = stream.metadata()
-    return found
+
+def copied(network: nn.Module) -> dict[str, torch.Tensor]:
+    """A network's weights as they are now."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def _read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as stream:
+            texts = dict(stream.metadata())
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors raises its own bare exception type
+        raise ModelError(f"{path}: must be a whole resume state, got {error}") from error
+    expected = texts.pop(DIGEST, "none")
+    if (found := digest(tensors, texts)) != expected:
+        raise ModelError(f"{path}: sha256 must be {expected}, got {found}: the file is damaged")
+    return tensors, {name: json.loads(text) for name, text in texts.items()}
 
 
 def _prefixed(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

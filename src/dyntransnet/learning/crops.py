@@ -1,7 +1,7 @@
 """Training windows, cut from the memory-mapped cache.
 
-Every batch is drawn from (seed, step) alone, so that a resumed run sees the batches
-that the uninterrupted one would have seen.
+Every window is drawn from (seed, batch, its place in the batch) alone, so that a resumed
+run sees the batches of the uninterrupted one, and several processes those of a single one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,6 @@ from torch import Tensor
 
 from dyntransnet.config import TrainParams
 from dyntransnet.imaging.intensity import AIR
-
-Batch = tuple[Float32[Tensor, "n 1 x y z"], Float32[Tensor, "n 1 x y z"]]
 
 
 @dataclass(frozen=True)
@@ -48,43 +46,68 @@ class CachedCase:
         return cls(folder.name, image, label, liver, tumor)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Windows to learn from.
+
+    Attributes:
+        image: network input.
+        label: 0, 1, 2 as floats.
+        cases: where each was cut.
+        chances: where each window's further chance comes from.
+    """
+
+    image: Float32[Tensor, "n 1 x y z"]
+    label: Float32[Tensor, "n 1 x y z"]
+    cases: tuple[str, ...]
+    chances: tuple[torch.Generator, ...]
+
+
 def batches(
-    cases: Sequence[CachedCase], params: TrainParams, *, edge: tuple[int, int, int], first: int
+    cases: Sequence[CachedCase],
+    params: TrainParams,
+    *,
+    edge: tuple[int, int, int],
+    first: int,
+    places: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
-    """Endless batches from step ``first`` on, the next one cut while this one is used.
+    """Endless batches, the next one cut while this one is used.
 
     Args:
         cases: where windows come from.
         params: batch size, seed, and shares of tumor and liver windows.
         edge: voxels of a window; larger than the patch, to leave room for rotation.
-        first: the step to start from.
-
-    Yields:
-        Images, and labels as floats.
+        first: the number of the batch to start from.
+        places: which windows of each batch are cut here; all of them if not given.
     """
+    cut_here = range(params.batch_size) if places is None else places
     with ThreadPoolExecutor(1) as pool:
-        following: Future[Batch] = pool.submit(_batch, cases, params, edge, first)
+        following: Future[Batch] = pool.submit(_batch, cases, params, edge, first, cut_here)
         while True:
             ready, first = following.result(), first + 1
-            following = pool.submit(_batch, cases, params, edge, first)
+            following = pool.submit(_batch, cases, params, edge, first, cut_here)
             yield ready
 
 
 def _batch(
-    cases: Sequence[CachedCase], params: TrainParams, edge: tuple[int, int, int], step: int
+    cases: Sequence[CachedCase],
+    params: TrainParams,
+    edge: tuple[int, int, int],
+    number: int,
+    places: Sequence[int],
 ) -> Batch:
-    rng = np.random.default_rng([params.seed, step])
-    pairs = [cut(case, center_in(case, params, rng), edge) for case in _drawn(cases, params, rng)]
+    names, pairs, chances = [], [], []
+    for place in places:
+        rng = np.random.default_rng([params.seed, number, place])
+        case = cases[rng.integers(len(cases))]
+        names.append(case.id)
+        pairs.append(cut(case, center_in(case, params, rng), edge))
+        chances.append(torch.Generator().manual_seed(int(rng.integers(2**63))))
     images, labels = (
-        np.stack(arrays)[:, None].astype(np.float32) for arrays in zip(*pairs, strict=True)
+        torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32))
+        for arrays in zip(*pairs, strict=True)
     )
-    return torch.from_numpy(images), torch.from_numpy(labels)
-
-
-def _drawn(
-    cases: Sequence[CachedCase], params: TrainParams, rng: np.random.Generator
-) -> list[CachedCase]:
-    return [cases[index] for index in rng.integers(len(cases), size=params.batch_size)]
+    return Batch(images, labels, tuple(names), tuple(chances))
 
 
 def center_in(case: CachedCase, params: TrainParams, rng: np.random.Generator) -> np.ndarray:

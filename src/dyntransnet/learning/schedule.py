@@ -8,17 +8,18 @@ from torch import nn
 from dyntransnet.config import TrainParams
 
 
-def learning_rate(step: int, params: TrainParams) -> float:
+def learning_rate(step: int, steps: int, params: TrainParams) -> float:
     """Linear warm-up, then half a cosine down to zero.
 
     Args:
         step: from 0.
-        params: peak rate, number of steps, share that warms up.
+        steps: of the whole run.
+        params: peak rate, and the share of the steps that warms up.
     """
-    warmup = max(1, round(params.warmup_share * params.steps))
+    warmup = max(1, round(params.warmup_share * steps))
     if step < warmup:
         return params.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, params.steps - warmup)
+    done = (step - warmup) / max(1, steps - warmup)
     return params.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 

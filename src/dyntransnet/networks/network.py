@@ -31,6 +31,10 @@ Source: Lin et al., Focal loss for dense object detection, https://arxiv.org/abs
 """
 
 
+SUPERVISED_BELOW = 2
+"""Grids below the finest that deep supervision asks for an answer."""
+
+
 class Architecture(BaseModel):
     """The network's options; the defaults are this project's reading of the paper.
 
@@ -50,6 +54,7 @@ class Architecture(BaseModel):
         refine: what follows each fusion.
         raw_skip: whether features at full resolution join the last decoder step.
         stem_dim: channels at full resolution.
+        deep_supervision: whether, in training, the two grids below the finest answer too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +71,7 @@ class Architecture(BaseModel):
     refine: Refine = "residual"
     raw_skip: bool = True
     stem_dim: PositiveInt = 24
+    deep_supervision: bool = False
 
     @model_validator(mode="after")
     def _stages_agree(self) -> "Architecture":
@@ -113,12 +119,13 @@ class DynTransNet(nn.Module):
         self.stem = _stem(architecture)
         self.decoder = nn.ModuleList(_decoder(architecture))
         self.head = nn.Conv3d(architecture.stem_dim, architecture.classes, 1)
+        self.side_heads = nn.ModuleList(_side_heads(architecture))
         initialize(self)
 
     def forward(
         self, image: Float[Tensor, "batch channels x y z"]
-    ) -> Float[Tensor, "batch classes x y z"]:
-        """Logits of each voxel.
+    ) -> Float[Tensor, "batch classes x y z"] | list[Tensor]:
+        """Logits of each voxel; under deep supervision those of coarser grids follow.
 
         Raises:
             ModelError: an edge of the image is not a multiple of ``multiple``.
@@ -127,9 +134,15 @@ class DynTransNet(nn.Module):
         if any(edge % self.multiple for edge in edges):
             raise ModelError(f"window edges must be multiples of {self.multiple}, got {edges}")
         *skips, features = self.encode(image)
+        levels = []
         for step in self.decoder:
             features = step(features, skips.pop())
-        return self.head(features)
+            levels.append(features)
+        logits = self.head(features)
+        if not (self.training and self.side_heads):
+            return logits
+        coarser = zip(self.side_heads, reversed(levels[:-1]), strict=False)
+        return [logits, *(head(level) for head, level in coarser)]
 
     def encode(self, image: Tensor) -> list[Tensor | None]:
         """Skips from full resolution to the coarsest stage; None where a grid has no skip."""
@@ -160,8 +173,8 @@ def initialize(network: DynTransNet) -> None:
     for module in network.modules():
         if isinstance(module, DynamicAttention):
             module.reset_region()
-    if network.head.bias is not None:
-        nn.init.constant_(network.head.bias, PRIOR_LOGIT)
+    for head in (network.head, *network.side_heads):
+        nn.init.constant_(head.bias, PRIOR_LOGIT)
 
 
 def _stages(architecture: Architecture) -> Iterator[TransformerStage]:
@@ -176,9 +189,22 @@ def _stem(architecture: Architecture) -> Stem | None:
     return Stem(architecture.in_channels, architecture.stem_dim, refine=architecture.refine)
 
 
+def _side_heads(architecture: Architecture) -> Iterator[nn.Conv3d]:
+    """For the grids at a half and a quarter of the finest, in this order."""
+    if architecture.deep_supervision:
+        for width in _decoder_widths(architecture)[-2:0:-1][:SUPERVISED_BELOW]:
+            yield nn.Conv3d(width, architecture.classes, 1)
+
+
+def _decoder_widths(architecture: Architecture) -> list[int]:
+    """Channels from the coarsest map through every decoder step."""
+    doublings = architecture.patch.bit_length() - 1
+    return [*reversed(architecture.channels), *[architecture.stem_dim] * doublings]
+
+
 def _decoder(architecture: Architecture) -> Iterator[DecoderStep]:
     doublings = architecture.patch.bit_length() - 1
-    widths = [*reversed(architecture.channels), *[architecture.stem_dim] * doublings]
+    widths = _decoder_widths(architecture)
     skips = [True] * (len(architecture.channels) - 1) + [False] * (doublings - 1)
     skips.append(architecture.raw_skip)
     for (wide, width), has_skip in zip(pairwise(widths), skips, strict=True):

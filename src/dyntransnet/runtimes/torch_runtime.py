@@ -30,7 +30,7 @@ def load_network(folder: Path, contract: Contract) -> nn.Module:
     Raises:
         ModelError: the folder is incomplete or damaged, or its weights are another network's.
     """
-    network, weights = build(contract.network), load_weights(folder, contract)
+    network, weights = build(contract.network, contract.patch_size), load_weights(folder, contract)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dyntransnet.errors import QualityGateError
-from dyntransnet.scoring.metrics import CLASSES
+from dyntransnet.scoring.overlap import CLASSES
 
 Dices = Mapping[str, float | None]
 """Class to mean Dice; None where no test case had the class."""

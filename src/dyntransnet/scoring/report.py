@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
 
-from dyntransnet.scoring.metrics import CLASSES, Row
+from dyntransnet.scoring.definitions import DEFINITIONS, dice_definitions
+from dyntransnet.scoring.overlap import CLASSES, Row
+from dyntransnet.scoring.records import CASE_COLUMNS
 
 PAGE = Template("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Evaluation</title>
@@ -18,9 +20,10 @@ img { width: 100%; margin: .5rem 0 1.5rem } .note { color: #666 }
 </style>
 <h1>Evaluation on $count test cases</h1>
 <p class="note">Liver is the whole liver, tumors included. Dice is not defined where truth and
-prediction are both empty: such cases are counted, not averaged. Nothing here says anything about
-clinical use.</p>
+prediction are both empty, surface distances where either is: such cases are counted, not averaged.
+Nothing here says anything about clinical use.</p>
 <h2>Summary</h2>$summary
+<h2>Dice by definition</h2>$definitions
 <h2>Cases</h2>$cases
 <h2>Pictures</h2>$pictures
 </html>
@@ -28,9 +31,9 @@ clinical use.</p>
 
 SUMMARY_COLUMNS = (
     "dice", "dice_median", "dice_min", "precision", "recall", "volume_error_ml",
-    "absolute_volume_error_ml", "scored", "both_empty", "false_positive_cases",
+    "absolute_volume_error_ml", "hd95_mm", "nsd", "assd_mm", "no_surface", "scored", "both_empty",
+    "false_positive_cases",
 )  # fmt: skip
-CASE_COLUMNS = ("dice", "precision", "recall", "truth_ml", "predicted_ml", "volume_error_ml")
 
 
 def evaluation_page(
@@ -42,12 +45,13 @@ def evaluation_page(
 
     Args:
         summary: what ``summarize`` gave.
-        cases: case id to what ``score_case`` gave.
+        cases: case id to what ``score_case`` gave, surfaces included.
         pictures: paths of images, relative to the page.
     """
     summary_rows = [
         [name, *(summary[name][column] for column in SUMMARY_COLUMNS)] for name in CLASSES
     ]
+    defined = dice_definitions(list(cases.values()))
     case_rows = [
         [case, name, *(scores[name][column] for column in CASE_COLUMNS)]
         for case, scores in cases.items()
@@ -56,6 +60,10 @@ def evaluation_page(
     return PAGE.substitute(
         count=len(cases),
         summary=_table(["class", *SUMMARY_COLUMNS], summary_rows),
+        definitions=_table(
+            ["name", "Dice", "meaning"],
+            [[name, defined[name], meaning] for name, meaning in DEFINITIONS.items()],
+        ),
         cases=_table(["case", "class", *CASE_COLUMNS], case_rows),
         pictures="".join(f'<img src="{escape(path)}" alt="{escape(path)}">' for path in pictures),
     )

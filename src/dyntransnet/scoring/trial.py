@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from dyntransnet.contract import Contract
 from dyntransnet.imaging.scan import Mask, Scan, read_mask, read_scan
 from dyntransnet.imaging.segment import segment
 from dyntransnet.imaging.tiling import Predict
-from dyntransnet.scoring.metrics import Row, score_case
+from dyntransnet.scoring.metrics import score_case
+from dyntransnet.scoring.overlap import Row
 
 SCAN_FILE, MASK_FILE = "scan.nii.gz", "mask.nii.gz"
 
@@ -36,7 +37,12 @@ class Trial:
 
 
 def run_trials(
-    cases: Path, ids: Sequence[str], predict: Predict, contract: Contract
+    cases: Path,
+    ids: Sequence[str],
+    predict: Predict,
+    contract: Contract,
+    *,
+    nsd_mm: Mapping[str, float] | None = None,
 ) -> Iterator[Trial]:
     """Segment and score cases one after another, on their own grids.
 
@@ -45,11 +51,12 @@ def run_trials(
         ids: the test cases.
         predict: the network.
         contract: how it wants its input.
+        nsd_mm: per class the tolerance of the surface Dice; None scores no surfaces.
     """
     for case in ids:
         scan, truth = read_scan(cases / case / SCAN_FILE), read_mask(cases / case / MASK_FILE)
         predicted = segment(scan, predict, contract)
-        yield Trial(case, scan, truth, predicted, score_case(truth, predicted))
+        yield Trial(case, scan, truth, predicted, score_case(truth, predicted, nsd_mm))
 
 
 def test_set_hash(cases: Path, ids: Sequence[str]) -> str:

@@ -1,23 +1,31 @@
-"""Segment the test scans as serving would, and score them on their own grids."""
+"""Segment held-out scans as serving would, and score them on their own grids."""
 
-import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
 
 from dyntransnet.atomic import new_folder
 from dyntransnet.config import EvaluateParams
+from dyntransnet.errors import ParamsError
+from dyntransnet.imaging.scan import write_mask
 from dyntransnet.runtimes.torch_runtime import load
-from dyntransnet.scoring.figures import draw_learning, draw_overlay
-from dyntransnet.scoring.metrics import CLASSES, Row, summarize
-from dyntransnet.scoring.report import CASE_COLUMNS, evaluation_page
+from dyntransnet.scoring.curves import draw_learning
+from dyntransnet.scoring.definitions import dice_definitions
+from dyntransnet.scoring.figures import draw_overlay
+from dyntransnet.scoring.metrics import summarize
+from dyntransnet.scoring.overlap import CLASSES, Row
+from dyntransnet.scoring.records import read_curve, write_cases
+from dyntransnet.scoring.report import evaluation_page
 from dyntransnet.scoring.trial import Trial, run_trials, test_set_hash
 from dyntransnet.tracking import same_run
 
 CURVES = ("loss", "validation")
 LEARNING = "learning.png"
+
+Summary = dict[str, dict[str, float | int | None]]
 
 
 def run(
@@ -28,33 +36,45 @@ def run(
     *,
     out: Path,
     params: EvaluateParams,
+    fold: int | None = None,
+    masks: Path | None = None,
 ) -> None:
-    """Score a checkpoint on the test cases.
+    """Score a checkpoint on cases that its training never saw.
 
     Args:
         checkpoint: what ``train`` wrote.
         cases: what ``ingest`` wrote.
-        splits: what ``split`` wrote; its test cases are used.
+        splits: what ``split`` wrote.
         training: the report of ``train``: its curves are drawn, and the scores are logged
             to its MLflow run.
         out: folder to write: metrics.json, cases.csv, test_set.json, report.html, figures.
-        params: how many cases are drawn.
+        params: tolerances, and how many cases are drawn.
+        fold: whose validation cases are scored, for cross-validation with a training that
+            chose nothing by them; None scores the test cases.
+        masks: folder to write every predicted mask to, as <case>.nii.gz; None keeps none.
+
+    Raises:
+        ParamsError: there is no such fold.
     """
-    ids = json.loads(splits.read_text())["test"]
+    ids = held_out(splits, fold)
     predict, contract = load(checkpoint)
+    tolerances = {str(name): value for name, value in params.nsd_mm.items()}
     scores: dict[str, dict[str, Row]] = {}
-    with new_folder(out) as folder:
+    with new_folder(out) as folder, _kept(masks) as kept:
         figures = folder / "figures"
         figures.mkdir()
-        for trial in run_trials(cases, ids, predict, contract):
+        for trial in run_trials(cases, ids, predict, contract, nsd_mm=tolerances):
             scores[trial.case] = trial.scores
             _draw(trial, figures)
+            if kept:
+                write_mask(trial.predicted, kept / f"{trial.case}.nii.gz")
             print(f"evaluate: {trial.case}  {_shown(trial.scores)}")
-        summary = summarize(list(scores.values()))
+        rows = list(scores.values())
+        summary: Summary = summarize(rows) | {"definitions": {**dice_definitions(rows)}}
         pictures = _keep_worst(scores, figures, params.figures)
         (folder / "metrics.json").write_text(json.dumps(summary, indent=1) + "\n")
         (folder / "test_set.json").write_text(
-            json.dumps({"cases": ids, "sha256": test_set_hash(cases, ids)})
+            json.dumps({"cases": ids, "sha256": test_set_hash(cases, ids), "nsd_mm": tolerances})
         )
         (folder / "report.html").write_text(evaluation_page(summary, scores, pictures))
         write_cases(scores, folder / "cases.csv")
@@ -63,21 +83,28 @@ def run(
         _log(summary, folder, training)
 
 
-def write_cases(scores: dict[str, dict[str, Row]], path: Path) -> None:
-    """One row per case and class; an undefined score is left empty."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["case", "class", *CASE_COLUMNS])
-        for case, by_class in scores.items():
-            for name in CLASSES:
-                values = [by_class[name][column] for column in CASE_COLUMNS]
-                writer.writerow([case, name, *("" if v != v else round(v, 6) for v in values)])
+def held_out(splits: Path, fold: int | None) -> list[str]:
+    """The cases to score: of the test set, or those that a fold left out of its training.
+
+    Raises:
+        ParamsError: there is no such fold.
+    """
+    known = json.loads(splits.read_text())
+    if fold is None:
+        return list(known["test"])
+    if not 0 <= fold < len(known["folds"]):
+        raise ParamsError(f"evaluate: fold must be below {len(known['folds'])}, got {fold}")
+    return list(known["folds"][fold]["validation"])
 
 
-def read_curve(path: Path) -> list[dict[str, float]]:
-    """Rows of a training curve; an empty cell is left out."""
-    with path.open(newline="") as stream:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
+@contextmanager
+def _kept(masks: Path | None) -> Iterator[Path | None]:
+    """The folder that masks go to, where any are kept."""
+    if masks is None:
+        yield None
+        return
+    with new_folder(masks) as folder:
+        yield folder
 
 
 def _draw(trial: Trial, figures: Path) -> None:
@@ -104,7 +131,7 @@ def _shown(scores: dict[str, Row]) -> str:
     return "  ".join(f"{name} {scores[name]['dice']:.3f}" for name in CLASSES)
 
 
-def _log(summary: dict[str, dict[str, float | int | None]], folder: Path, training: Path) -> None:
+def _log(summary: Summary, folder: Path, training: Path) -> None:
     with same_run(json.loads((training / "run.json").read_text())["run_id"]):
         for name, row in summary.items():
             mlflow.log_metrics(

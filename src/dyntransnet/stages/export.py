@@ -12,10 +12,11 @@ from dyntransnet.contract import ONNX_FILE, Contract
 from dyntransnet.errors import ParityError
 from dyntransnet.imaging.tiling import Predict, Windows
 from dyntransnet.learning.crops import CachedCase, cut
+from dyntransnet.networks.registry import check_exportable
 from dyntransnet.runtimes.choice import RUNTIMES, load
 from dyntransnet.runtimes.onnx_writer import write_onnx
 from dyntransnet.runtimes.torch_runtime import load_network, predictor
-from dyntransnet.scoring.metrics import CLASSES, dice
+from dyntransnet.scoring.overlap import CLASSES, dice
 
 
 def run(checkpoint: Path, cache: Path, *, out: Path, report: Path, params: ExportParams) -> None:
@@ -29,9 +30,11 @@ def run(checkpoint: Path, cache: Path, *, out: Path, report: Path, params: Expor
         params: opset and limits.
 
     Raises:
+        ModelError: the network cannot become an ONNX file; the reason is given.
         ParityError: logits or masks differ by more than the limits allow.
     """
     contract = Contract.load(checkpoint)
+    check_exportable(contract.network)
     network = load_network(checkpoint, contract)
     windows = liver_windows(cache, contract, params.windows)
     with new_folder(out) as folder:

@@ -1,0 +1,55 @@
+"""Recipes: settings that belong together, written into params.yaml on request."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from dyntransnet.atomic import new_file
+from dyntransnet.config import PARAMS_FILE, Params, checked, read_yaml
+from dyntransnet.errors import ParamsError
+
+FOLDER = Path("recipes")
+
+
+def use(name: str, *, params: Path = PARAMS_FILE, folder: Path = FOLDER) -> None:
+    """Write a recipe's values over those of params.yaml; its comments stay.
+
+    Args:
+        name: a file of the folder, without its ending.
+        params: the file to change.
+        folder: where recipes are.
+
+    Raises:
+        ParamsError: there is no such recipe, or the result would break a rule; the file
+            is as before.
+    """
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise ParamsError(f"recipe must be one of {', '.join(known) or 'none'}, got {name!r}")
+    text = _round_trip()
+    values = text.load(params.read_text())
+    _put(text.load((folder / f"{name}.yaml").read_text()), values)
+    with new_file(params) as path:
+        text.dump(values, path)
+        checked(Params, read_yaml(path), params)
+
+
+def _round_trip() -> YAML:
+    """YAML that is written as it was read: comments, lists in brackets, null spelled out."""
+    text = YAML()
+    text.width = 1000  # lines stay whole
+    text.representer.add_representer(
+        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    return text
+
+
+def _put(recipe: Mapping[str, Any], values: Any) -> None:
+    """Sections are merged key by key; whatever else replaces what was there."""
+    for key, value in recipe.items():
+        if isinstance(value, Mapping) and isinstance(values.get(key), Mapping) and key != "options":
+            _put(value, values[key])
+        else:
+            values[key] = value

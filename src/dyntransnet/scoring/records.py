@@ -1,0 +1,61 @@
+"""Scores and curves as CSV files: what one stage writes and another reads."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dyntransnet.errors import InputError
+from dyntransnet.scoring.overlap import CLASSES, Row
+
+Curve = Sequence[Mapping[str, float]]
+"""Rows with ``step`` and what was measured there."""
+
+CASE_COLUMNS = (
+    "dice", "precision", "recall", "truth_ml", "predicted_ml", "volume_error_ml",
+    "hd95_mm", "nsd", "assd_mm",
+)  # fmt: skip
+"""What a person reads of one case."""
+
+COLUMNS = (
+    *CASE_COLUMNS,
+    "both_voxels", "truth_voxels", "predicted_voxels", "same_label_voxels", "scan_voxels",
+    "lesions_truth", "lesions_predicted", "lesions_detected", "lesions_false",
+    "matches", "matches_dice",
+)  # fmt: skip
+"""All that ``score_case`` says; counts of lesions stand in the rows of tumors only."""
+
+
+def write_cases(scores: Mapping[str, Mapping[str, Row]], path: Path) -> None:
+    """One row per case and class; an undefined score is left empty."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["case", "class", *COLUMNS])
+        for case, by_class in scores.items():
+            for name in CLASSES:
+                values = [by_class[name].get(column, math.nan) for column in COLUMNS]
+                writer.writerow([case, name, *("" if v != v else round(v, 6) for v in values)])
+
+
+def read_cases(path: Path) -> dict[str, dict[str, Row]]:
+    """Case to class to scores; an empty cell is NaN.
+
+    Raises:
+        InputError: a column is missing: another version wrote the file.
+    """
+    scores: dict[str, dict[str, Row]] = {}
+    with path.open(newline="") as stream:
+        rows = csv.DictReader(stream)
+        if missing := sorted({"case", "class", *COLUMNS} - set(rows.fieldnames or ())):
+            raise InputError(f"{path}: must have every column, got none of {', '.join(missing)}")
+        for row in rows:
+            scores.setdefault(row["case"], {})[row["class"]] = {
+                column: float(row[column] or math.nan) for column in COLUMNS
+            }
+    return scores
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """Rows of a training curve; an empty cell is left out."""
+    with path.open(newline="") as stream:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
