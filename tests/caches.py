@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from dyntransnet.config import AugmentParams, Params, PreprocessParams, TrainParams
+from dyntransnet.config import AugmentParams, LesionParams, Params, PreprocessParams, TrainParams
 from dyntransnet.imaging.intensity import AIR
 
 Shape = tuple[int, int, int]
@@ -18,7 +18,13 @@ SMALL = {"embed_dim": 8, "depths": [1, 1], "heads": [1, 2], "windows": [2, None]
 """Options of a dyntransnet_tiny that takes multiples of 4 and trains many steps a second."""
 
 STILL = AugmentParams(
-    flip_axes=(), rotation_deg=0, scale=0, intensity_shift=0, intensity_scale=0, noise=0
+    flip_axes=(),
+    rotation_deg=0,
+    scale=0,
+    intensity_shift=0,
+    intensity_scale=0,
+    noise=0,
+    lesions=LesionParams(share=0, most=1, radius_mm=(1, 1), contrast=(0, 0)),
 )
 """No augmentation."""
 

@@ -4,7 +4,7 @@ There are no defaults here: params.yaml is the one place to look.
 """
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -48,7 +48,7 @@ class SplitParams(Section):
     """Which patients train, validate and test."""
 
     seed: NonNegativeInt
-    folds: int = Field(ge=2)
+    folds: Annotated[int, Field(ge=2)] | tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
     test_share: float = Field(ge=0, lt=1)
     test_cases: tuple[str, ...]
     same_patient: tuple[tuple[str, ...], ...]
@@ -68,6 +68,22 @@ class PreprocessParams(Section):
         return window
 
 
+class LesionParams(Section):
+    """Synthetic lesions in training windows; ``contrast`` is added to network input."""
+
+    share: float = Field(ge=0, le=1)
+    most: PositiveInt
+    radius_mm: tuple[PositiveFloat, PositiveFloat]
+    contrast: tuple[float, float]
+
+    @field_validator("radius_mm", "contrast")
+    @classmethod
+    def _low_to_high(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if ends[0] > ends[1]:
+            raise ValueError("low must not be above high")
+        return ends
+
+
 class AugmentParams(Section):
     """How far a training window may differ from the scan it was cut from."""
 
@@ -77,6 +93,7 @@ class AugmentParams(Section):
     intensity_shift: NonNegativeFloat
     intensity_scale: float = Field(ge=0, lt=1)
     noise: NonNegativeFloat
+    lesions: LesionParams
 
 
 class TrainParams(Section):

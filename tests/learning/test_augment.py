@@ -15,6 +15,7 @@ from dyntransnet.learning import augment as module
 from dyntransnet.learning.augment import augment, margin_for, relight
 
 WINDOW, PATCH = (26, 22, 30), (16, 12, 24)
+CUBES = (1.0, 1.0, 1.0)
 WILD = {
     "flip_axes": ("x", "y", "z"),
     "rotation_deg": 30,
@@ -25,6 +26,7 @@ WILD = {
 }
 
 patches = st.tuples(*[st.integers(2, 9).map(lambda half: 2 * half)] * 3)
+spacings = st.tuples(*[st.floats(0.5, 5)] * 3)
 seeds = st.integers(0, 2**32)
 
 
@@ -66,7 +68,7 @@ def turn_about(axis: int, angle: float, monkeypatch) -> None:
 def test_without_augmentation_the_center_of_the_window_comes_back(patch, margin):
     full = tuple(edge + more for edge, more in zip(patch, margin, strict=True))
     image = window(2, full)
-    found, label = augment(image, labels(image), patch, STILL, chances(2))
+    found, label = augment(image, labels(image), patch, STILL, CUBES, chances(2))
     torch.testing.assert_close(found, central(image, patch), rtol=0, atol=1e-5)
     torch.testing.assert_close(label, central(labels(image), patch), rtol=0, atol=0)
 
@@ -74,7 +76,9 @@ def test_without_augmentation_the_center_of_the_window_comes_back(patch, margin)
 @pytest.mark.parametrize(("name", "dim"), [("x", 2), ("y", 3), ("z", 4)])
 def test_a_flip_mirrors_its_own_axis_in_half_of_the_windows(name, dim):
     image = window(32)
-    found, label = augment(image, labels(image), PATCH, params(flip_axes=(name,)), chances(32))
+    found, label = augment(
+        image, labels(image), PATCH, params(flip_axes=(name,)), CUBES, chances(32)
+    )
     kept = central(image)[0]
     mirrored = np.flip(kept.numpy(), dim - 1)
     flipped = [not np.allclose(one, kept, atol=1e-4) for one in found]
@@ -86,7 +90,7 @@ def test_a_flip_mirrors_its_own_axis_in_half_of_the_windows(name, dim):
 
 def test_flips_of_three_axes_are_independent():
     image = window(96)
-    found, _ = augment(image, image, PATCH, params(flip_axes=("x", "y", "z")), chances(96))
+    found, _ = augment(image, image, PATCH, params(flip_axes=("x", "y", "z")), CUBES, chances(96))
     assert len(found.mul(1e3).round().unique(dim=0)) == 8
 
 
@@ -95,7 +99,7 @@ def test_a_quarter_turn_is_that_of_numpy(axis, plane, monkeypatch):
     turn_about(axis, math.pi / 2, monkeypatch)
     shape, patch = (24, 24, 24), PATCH
     image = window(1, shape)
-    found, label = augment(image, labels(image), patch, STILL, chances())
+    found, label = augment(image, labels(image), patch, STILL, CUBES, chances())
     turned = torch.rot90(image, 1, [2 + one for one in plane])
     torch.testing.assert_close(found, central(turned, patch), rtol=0, atol=1e-4)
     assert (label == central(labels(turned), patch)).float().mean() > 0.99
@@ -105,7 +109,7 @@ def test_a_quarter_turn_is_that_of_numpy(axis, plane, monkeypatch):
 @pytest.mark.parametrize("angle_deg", [-25, 10])
 def test_a_turned_window_is_that_of_scipy(axis, angle_deg, monkeypatch):
     turn_about(axis, math.radians(angle_deg), monkeypatch)
-    found, _ = augment(window(), window(), PATCH, STILL, chances())
+    found, _ = augment(window(), window(), PATCH, STILL, CUBES, chances())
     back = Rotation.from_rotvec(-angle_deg * np.eye(3)[axis], degrees=True).as_matrix()
     middle = [(np.array(size) - 1) / 2 for size in (WINDOW, PATCH)]
     expected = ndimage.affine_transform(
@@ -118,19 +122,21 @@ def test_a_point_moves_as_the_rotation_says(monkeypatch):
     turn_about(2, math.radians(30), monkeypatch)
     image = torch.zeros(1, 1, 25, 21, 29)
     image[0, 0, 12 + 6, 10, 14 + 3] = 1  # 6 voxels along x from the center, 3 along z
-    found, _ = augment(image, image, (17, 13, 23), STILL, chances())
+    found, _ = augment(image, image, (17, 13, 23), STILL, CUBES, chances())
     at = ndimage.center_of_mass(found[0, 0].numpy())
     expected = (8 + 6 * math.cos(math.pi / 6), 6 + 6 * math.sin(math.pi / 6), 11 + 3)
     np.testing.assert_allclose(at, expected, atol=0.25)
 
 
-@given(patch=patches, full=patches, seed=seeds)
-def test_windows_are_turned_and_scaled_but_never_sheared(patch, full, seed):
+@given(patch=patches, full=patches, spacing=spacings, seed=seeds)
+def test_bodies_are_turned_and_scaled_but_never_sheared(patch, full, spacing, seed):
     drawn = params(rotation_deg=40, scale=0.2)
-    maps = module._matrices(torch.Size(full), patch, drawn, chances(4, seed))
-    voxels = maps[:, :, :3] * torch.tensor(full[::-1])[:, None] / torch.tensor(patch[::-1])
-    scale = torch.linalg.det(voxels) ** (1 / 3)
-    rotation = voxels / scale[:, None, None]
+    maps = module._matrices(torch.Size(full), patch, drawn, spacing, chances(4, seed))
+    steps = torch.tensor(spacing[::-1])
+    lengths = [steps * torch.tensor(size[::-1]) for size in (full, patch)]
+    body = maps[:, :, :3] * lengths[0][:, None] / lengths[1]
+    scale = torch.linalg.det(body) ** (1 / 3)
+    rotation = body / scale[:, None, None]
     undone = rotation @ rotation.mT
     torch.testing.assert_close(undone, torch.eye(3).expand(4, 3, 3), atol=1e-4, rtol=0)
     assert ((scale > 0.799) & (scale < 1.201)).all()
@@ -143,7 +149,7 @@ def test_windows_are_turned_and_scaled_but_never_sheared(patch, full, seed):
 @settings(max_examples=20, deadline=None)
 def test_the_result_stays_in_range_and_labels_stay_labels(seed):
     image = window(2)
-    found, label = augment(image, labels(image), PATCH, params(**WILD), chances(2, seed))
+    found, label = augment(image, labels(image), PATCH, params(**WILD), CUBES, chances(2, seed))
     assert found.shape == label.shape == (2, 1, *PATCH)
     assert found.abs().max() <= 1
     assert set(label.unique().tolist()) <= {0, 1, 2}
@@ -154,7 +160,7 @@ def test_the_result_stays_in_range_and_labels_stay_labels(seed):
 def test_image_and_label_move_together(seed):
     inside = (window(2) > 0).float()
     moved = params(flip_axes=("x", "y", "z"), rotation_deg=30, scale=0.3)
-    found, label = augment(2 * inside - 1, inside, PATCH, moved, chances(2, seed))
+    found, label = augment(2 * inside - 1, inside, PATCH, moved, CUBES, chances(2, seed))
     clear = found.abs() > 0.999
     assert clear.float().mean() > 0.3
     torch.testing.assert_close(label[clear], (found[clear] > 0).float(), rtol=0, atol=0)
@@ -163,14 +169,14 @@ def test_image_and_label_move_together(seed):
 def test_the_same_seed_gives_the_same_result():
     image = window(2)
     one, same, other = (
-        augment(image, image, PATCH, params(**WILD), chances(2, seed)) for seed in (5, 5, 6)
+        augment(image, image, PATCH, params(**WILD), CUBES, chances(2, seed)) for seed in (5, 5, 6)
     )
     torch.testing.assert_close(one, same, rtol=0, atol=0)
     assert not torch.equal(one[0], other[0])
 
 
 def test_every_window_of_a_batch_is_changed_in_its_own_way():
-    found, _ = augment(window(4), window(4), PATCH, params(rotation_deg=20), chances(4))
+    found, _ = augment(window(4), window(4), PATCH, params(rotation_deg=20), CUBES, chances(4))
     assert len(found.unique(dim=0)) == 4
 
 
@@ -191,30 +197,36 @@ def test_noise_has_the_deviation_asked_for():
     assert lit.mean().item() == pytest.approx(0, abs=4 * 0.05 / math.sqrt(60_000))
 
 
-@given(patch=patches, angle=st.floats(-1, 1), axis=st.integers(0, 2), reach=st.floats(0, 120))
-def test_a_patch_turned_about_one_axis_fits_in_its_window(patch, angle, axis, reach):
+@given(
+    patch=patches,
+    spacing=spacings,
+    angle=st.floats(-1, 1),
+    axis=st.integers(0, 2),
+    reach=st.floats(0, 120),
+)
+def test_a_patch_turned_about_one_axis_fits_in_its_window(patch, spacing, angle, axis, reach):
     drawn = params(rotation_deg=reach, scale=0.15)
     turn = Rotation.from_rotvec(angle * reach * np.eye(3)[axis], degrees=True).as_matrix()
-    needed = 1.15 * np.abs(turn) @ patch
-    assert (needed <= np.array(margin_for(patch, drawn)) + 1e-6).all()
+    needed_mm = 1.15 * np.abs(turn) @ np.multiply(patch, spacing)
+    assert (needed_mm <= np.multiply(margin_for(patch, drawn, spacing), spacing) + 1e-6).all()
 
 
 def test_hardly_any_voxel_comes_from_beyond_the_window():
     drawn = params(rotation_deg=10, scale=0.1)
-    full = margin_for((16, 24, 32), drawn)
-    maps = module._matrices(torch.Size(full), (16, 24, 32), drawn, chances(500))
+    full = margin_for((16, 24, 32), drawn, CUBES)
+    maps = module._matrices(torch.Size(full), (16, 24, 32), drawn, CUBES, chances(500))
     corners = 2 * torch.rand(3, 1000, generator=chances()[0]) - 1
     beyond = ((maps[:, :, :3] @ corners).abs() > 1).any(1).float().mean(1)
     assert beyond.max() < 0.02
 
 
 def test_without_augmentation_the_window_is_the_patch():
-    assert margin_for((16, 20, 32), STILL) == (16, 20, 32)
+    assert margin_for((16, 20, 32), STILL, (1.0, 2.0, 5.0)) == (16, 20, 32)
 
 
 def test_a_window_is_changed_alike_whatever_lies_beside_it():
     image = window(3)
-    whole = augment(image, labels(image), PATCH, params(**WILD), chances(3))
-    alone = augment(image[1:2], labels(image[1:2]), PATCH, params(**WILD), chances(3)[1:2])
+    whole = augment(image, labels(image), PATCH, params(**WILD), CUBES, chances(3))
+    alone = augment(image[1:2], labels(image[1:2]), PATCH, params(**WILD), CUBES, chances(3)[1:2])
     for one, same in zip(whole, alone, strict=True):
         torch.testing.assert_close(one[1:2], same, rtol=0, atol=1e-6)

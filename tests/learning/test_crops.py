@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caches import SHAPE, balls, save_case, train_params
+from dyntransnet.config import LesionParams
 from dyntransnet.imaging.intensity import AIR
 from dyntransnet.learning.crops import Batch, CachedCase, batches, center_in, cut
 
@@ -141,6 +142,19 @@ def test_a_batch_names_the_cases_it_was_cut_from(tmp_path):
     seen = [f"volume-{int(4 * window.max())}" for window in batch.image]
     assert list(batch.cases) == seen
     assert len(set(seen)) == 2
+
+
+def test_lesions_are_planted_into_windows_in_millimeters(case):
+    lesions = {"share": 1.0, "most": 1, "radius_mm": (4, 4), "contrast": (-0.2, -0.2)}
+    params = train_params(tumor_share=0, liver_share=1, batch_size=8)
+    changed = params.augment.model_copy(update={"lesions": LesionParams(**lesions)})
+    planting = params.model_copy(update={"augment": changed})
+    volumes = [
+        (next(batches([case], planting, edge=EDGE, first=0, spacing_mm=grid)).label == 2).sum()
+        for grid in ((1.0, 1.0, 1.0), (2.0, 2.0, 2.0))
+    ]
+    plain = next(batches([case], params, edge=EDGE, first=0)).label == 2
+    assert volumes[0] > volumes[1] > plain.sum()
 
 
 def test_another_step_or_seed_gives_another_batch(case):

@@ -1,4 +1,5 @@
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 from builders import contract_of
 from caches import SMALL, STILL, balls, save_case, train_params
 from dyntransnet.contract import NetworkSpec
+from dyntransnet.errors import TrainingError
 from dyntransnet.learning import loop
 from dyntransnet.learning.checkpoint import Progress
 from dyntransnet.learning.clock import Clock, Reading
@@ -29,7 +31,7 @@ def cohort(tmp_path_factory) -> Cohort:
     for seed in range(2):
         save_case(root / str(seed), balls(seed=seed))
     cases = [CachedCase.open(root / str(seed)) for seed in range(2)]
-    return Cohort(cases, cases[:1])
+    return Cohort(cases, cases[:1], (2.0, 3.0, 2.5))
 
 
 def contract(patch_size=PATCH, **options):
@@ -140,6 +142,24 @@ def test_patience_ends_a_run_after_validations_without_a_gain(cohort, tmp_path, 
     assert (progress.step, progress.best_step) == (4, 2)
 
 
+def test_a_run_that_patience_ended_before_it_was_saved_knows_its_time(
+    cohort, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "validate", lambda *_: {"liver": 0.5})
+    _, progress, _ = fitted(cohort, tmp_path, steps=9, validate_every=1, patience=1, save_every=100)
+    assert progress.step == 2
+    assert progress.taken.steps_s > 0
+
+
+def test_a_loss_of_the_last_steps_before_patience_ended_must_be_finite(
+    cohort, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "validate", lambda *_: {"liver": 0.5})
+    monkeypatch.setattr(loop, "supervise", lambda *_: torch.tensor(math.nan, requires_grad=True))
+    with pytest.raises(TrainingError, match="the loss must stay finite, got nan at step 1"):
+        fitted(cohort, tmp_path, steps=9, validate_every=1, patience=1, save_every=100)
+
+
 def test_without_patience_set_a_run_goes_to_its_end():
     rows = [{"step": step, "dice_liver": 0.1} for step in range(2, 9)]
     progress = Progress("", 9, step=8, best_step=1, best_score=0.9, scores=rows)
@@ -151,7 +171,7 @@ def test_without_patience_set_a_run_goes_to_its_end():
 def test_a_run_validates_on_no_more_cases_than_asked_for(cohort, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(loop, "validate", lambda _, cases, *__: seen.append(len(cases)) or {})
-    both = Cohort(cohort.train, cohort.train)
+    both = replace(cohort, validation=cohort.train)
     fitted(both, tmp_path, steps=1, validate_cases=1)
     fitted(both, tmp_path, steps=1, validate_cases=None)
     assert seen == [1, 2]

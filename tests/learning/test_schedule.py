@@ -107,3 +107,11 @@ def test_groups_hold_every_parameter_once_and_no_vector_decays():
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     for name, parameter in network.named_parameters():
         assert decay[id(parameter)] == (0.03 if parameter.ndim > 1 else 0), name
+
+
+def test_the_rates_of_a_state_space_do_not_decay():
+    spec = NetworkSpec(name="lightm_unet", options={"init_filters": 8, "states": 4})
+    spared = parameter_groups(build(spec, (16, 16, 16)), 0.03)[1]["params"]
+    rates = [p for name, p in build(spec, (16, 16, 16)).named_parameters() if "A_log" in name]
+    assert rates
+    assert sum(p.ndim > 1 for p in spared) == len(rates)

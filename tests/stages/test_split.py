@@ -96,6 +96,29 @@ def test_a_named_test_case_brings_its_patients_other_scans():
     assert sorted(result["test"]) == ["volume-1", "volume-3", "volume-8", "volume-9"]
 
 
+def test_named_folds_hold_out_what_they_name_and_train_on_the_rest():
+    rows = [*one_each(6), row(6, "p1", 0.0)]
+    folds = split(rows, test_share=0.0, folds=(("volume-2",), ("volume-0", "volume-1")))["folds"]
+    assert [fold["validation"] for fold in folds] == [
+        ["volume-2"],
+        ["volume-0", "volume-1", "volume-6"],
+    ]
+    for fold in folds:
+        assert sorted(fold["train"] + fold["validation"]) == sorted(row["id"] for row in rows)
+
+
+def test_a_patient_in_two_named_folds_is_refused():
+    rows = [*one_each(6), row(6, "p1", 0.0)]
+    rule = r"^split\.folds: each patient must be held out once, got volume-1, volume-6 in 2 folds$"
+    with pytest.raises(ParamsError, match=rule):
+        split(rows, test_share=0.0, folds=(("volume-1",), ("volume-6",)))
+
+
+def test_a_named_fold_cannot_hold_out_a_test_case():
+    with pytest.raises(ParamsError, match=r"^split\.folds: must name cases .*, got volume-1$"):
+        split(one_each(6), test_cases=("volume-1",), folds=(("volume-1",), ("volume-2",)))
+
+
 def test_a_patients_burden_is_that_of_the_worst_scan():
     rows = [row(0, "anna", 15.0), row(1, "anna", 300.0), row(2, "bert", 30.0)]
     anna, bert = group_patients(rows, ())

@@ -197,11 +197,11 @@ def test_mlflow_holds_the_curves_of_the_report(trained):
 def test_the_best_weights_are_kept(workspace, monkeypatch):
     scores = [{"liver": 0.4, "tumor": 0.2}, {"liver": 0.3, "tumor": 0.25}]
     monkeypatch.setattr(loop, "validate", Mock(side_effect=scores))
-    trained_in(workspace, params_of())
+    trained_in(workspace, params_of(keep="best"))
     assert json.loads((workspace / "report/run.json").read_text())["kept_step"] == 3
     best = weights_hash(workspace)
     monkeypatch.setattr(loop, "validate", Mock(side_effect=scores[::-1]))
-    assert weights_hash(trained_in(workspace, params_of())) != best
+    assert weights_hash(trained_in(workspace, params_of(keep="best"))) != best
 
 
 def test_fold_all_trains_on_everyone_and_keeps_the_last_weights(workspace):

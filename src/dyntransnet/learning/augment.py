@@ -13,14 +13,21 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from dyntransnet.config import AugmentParams
+from dyntransnet.learning.planting import Spacing
 
 AXES = {"x": 0, "y": 1, "z": 2}
 
 
-def margin_for(patch_size: tuple[int, int, int], params: AugmentParams) -> tuple[int, int, int]:
+def margin_for(
+    patch_size: tuple[int, int, int], params: AugmentParams, spacing_mm: Spacing
+) -> tuple[int, int, int]:
     """The window to cut: an enlarged patch fits in it, turned as far as allowed about one axis."""
-    aside = max(patch_size) * math.sin(math.radians(min(params.rotation_deg, 90)))
-    x, y, z = (math.ceil((1 + params.scale) * (edge + aside) / 2) * 2 for edge in patch_size)
+    lengths_mm = [edge * step for edge, step in zip(patch_size, spacing_mm, strict=True)]
+    aside_mm = max(lengths_mm) * math.sin(math.radians(min(params.rotation_deg, 90)))
+    x, y, z = (
+        math.ceil((1 + params.scale) * (length + aside_mm) / step / 2) * 2
+        for length, step in zip(lengths_mm, spacing_mm, strict=True)
+    )
     return x, y, z
 
 
@@ -29,6 +36,7 @@ def augment(
     label: Float[Tensor, "n 1 x y z"],
     patch_size: tuple[int, int, int],
     params: AugmentParams,
+    spacing_mm: Spacing,
     chances: Sequence[torch.Generator],
 ) -> tuple[Float[Tensor, "n 1 a b c"], Float[Tensor, "n 1 a b c"]]:
     """Turn, scale, flip and re-light a batch, and cut it to the patch.
@@ -38,10 +46,11 @@ def augment(
         label: 0, 1, 2 as floats; sampled to the nearest voxel.
         patch_size: voxels of the result.
         params: how far to go.
+        spacing_mm: of the grid: bodies are turned, not voxels.
         chances: one for each window; on the CPU, whatever the device.
     """
     grid = affine_grid(
-        _matrices(image.shape[2:], patch_size, params, chances),
+        _matrices(image.shape[2:], patch_size, params, spacing_mm, chances),
         [len(image), 1, *patch_size],
         align_corners=False,
     ).to(image)
@@ -67,6 +76,7 @@ def _matrices(
     window: torch.Size,
     patch_size: tuple[int, int, int],
     params: AugmentParams,
+    spacing_mm: Spacing,
     chances: Sequence[torch.Generator],
 ) -> Float[Tensor, "n 3 4"]:
     """One random map per window from patch to window coordinates, each in [-1, 1].
@@ -82,8 +92,9 @@ def _matrices(
         flips[:, 2 - AXES[axis]] = torch.where(_between(chances) < 0, -1.0, 1.0)
     patch = torch.tensor(patch_size[::-1], dtype=torch.float32)
     full = torch.tensor(tuple(window)[::-1], dtype=torch.float32)
-    # Voxels of the patch, turned and scaled, as shares of the window's half edge.
-    linear = scaled * (flips * patch)[:, None, :] / full[None, :, None]
+    steps = torch.tensor(spacing_mm[::-1], dtype=torch.float32)
+    # Millimeters of the patch, turned and scaled, as shares of the window's half edge.
+    linear = scaled * (flips * patch * steps)[:, None, :] / (full * steps)[None, :, None]
     return torch.cat([linear, torch.zeros(len(chances), 3, 1)], dim=2)
 
 

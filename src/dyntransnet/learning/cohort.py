@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dyntransnet.config import PreprocessParams
 from dyntransnet.errors import ParamsError
 from dyntransnet.learning.crops import CachedCase
+from dyntransnet.learning.planting import Spacing
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """The cases of one fold, memory-mapped."""
+    """The cases of one fold, memory-mapped, and their grid."""
 
     train: list[CachedCase]
     validation: list[CachedCase]
+    spacing_mm: Spacing
 
     @classmethod
     def open(cls, cache: Path, splits: Path, fold: int | Literal["all"]) -> "Cohort":
@@ -30,8 +33,12 @@ class Cohort:
             train, validation = folds[int(fold)]["train"], folds[int(fold)]["validation"]
         else:
             raise ParamsError(f"train.fold: must be below {len(folds)} or 'all', got {fold}")
-        opened = [[CachedCase.open(cache / case) for case in part] for part in (train, validation)]
-        cohort = cls(*opened)
+        grid = PreprocessParams.model_validate_json((cache / "grid.json").read_text())
+        cohort = cls(
+            [CachedCase.open(cache / case) for case in train],
+            [CachedCase.open(cache / case) for case in validation],
+            grid.spacing_mm,
+        )
         if not any(len(case.tumor) for case in cohort.train):
             raise ParamsError(
                 f"train.fold: some training case must have a tumor, got none in fold {fold}: "

@@ -7,6 +7,7 @@ run sees the batches of the uninterrupted one, and several processes those of a 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from dyntransnet.config import TrainParams
 from dyntransnet.imaging.intensity import AIR
+from dyntransnet.learning.planting import Spacing, plant
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ class Batch:
         image: network input.
         label: 0, 1, 2 as floats.
         cases: where each was cut.
+        spacing_mm: of the grid.
         chances: where each window's further chance comes from.
     """
 
     image: Float32[Tensor, "n 1 x y z"]
     label: Float32[Tensor, "n 1 x y z"]
     cases: tuple[str, ...]
+    spacing_mm: Spacing
     chances: tuple[torch.Generator, ...]
 
 
@@ -69,6 +73,7 @@ def batches(
     *,
     edge: tuple[int, int, int],
     first: int,
+    spacing_mm: Spacing = (1.0, 1.0, 1.0),
     places: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
     """Endless batches, the next one cut while this one is used.
@@ -78,14 +83,16 @@ def batches(
         params: batch size, seed, and shares of tumor and liver windows.
         edge: voxels of a window; larger than the patch, to leave room for rotation.
         first: the number of the batch to start from.
+        spacing_mm: of the cases' grid.
         places: which windows of each batch are cut here; all of them if not given.
     """
     cut_here = range(params.batch_size) if places is None else places
+    make = partial(_batch, cases, params, edge, spacing_mm, cut_here)
     with ThreadPoolExecutor(1) as pool:
-        following: Future[Batch] = pool.submit(_batch, cases, params, edge, first, cut_here)
+        following: Future[Batch] = pool.submit(make, first)
         while True:
             ready, first = following.result(), first + 1
-            following = pool.submit(_batch, cases, params, edge, first, cut_here)
+            following = pool.submit(make, first)
             yield ready
 
 
@@ -93,21 +100,24 @@ def _batch(
     cases: Sequence[CachedCase],
     params: TrainParams,
     edge: tuple[int, int, int],
-    number: int,
+    spacing_mm: Spacing,
     places: Sequence[int],
+    number: int,
 ) -> Batch:
     names, pairs, chances = [], [], []
     for place in places:
         rng = np.random.default_rng([params.seed, number, place])
         case = cases[rng.integers(len(cases))]
         names.append(case.id)
-        pairs.append(cut(case, center_in(case, params, rng), edge))
+        image, label = cut(case, center_in(case, params, rng), edge)
+        plant(image, label, params.augment.lesions, spacing_mm, rng)
+        pairs.append((image, label))
         chances.append(torch.Generator().manual_seed(int(rng.integers(2**63))))
     images, labels = (
         torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32))
         for arrays in zip(*pairs, strict=True)
     )
-    return Batch(images, labels, tuple(names), tuple(chances))
+    return Batch(images, labels, tuple(names), spacing_mm, tuple(chances))
 
 
 def center_in(case: CachedCase, params: TrainParams, rng: np.random.Generator) -> np.ndarray:

@@ -105,6 +105,8 @@ def fit(
                     with clock.paused():
                         save_state(state, progress, saved)
             bar.update(task, completed=progress.step, shown=latest(progress))
+    settle(pending, progress, team)
+    progress.taken = clock.read()
 
 
 def learn(
@@ -131,7 +133,7 @@ def learn(
             batch = next(windows)
             image, label = augment(
                 batch.image.to(team.device), batch.label.to(team.device),
-                params.patch_size, params.augment, batch.chances,
+                params.patch_size, params.augment, batch.spacing_mm, batch.chances,
             )  # fmt: skip
         with told_when_full(params):
             with autocast(team.device, params):
@@ -232,8 +234,9 @@ def _windows(cohort: Cohort, params: TrainParams, team: Team, *, first: int) -> 
     return batches(
         cohort.train,
         params,
-        edge=margin_for(params.patch_size, params.augment),
+        edge=margin_for(params.patch_size, params.augment, cohort.spacing_mm),
         first=first,
+        spacing_mm=cohort.spacing_mm,
         places=team.share(range(params.batch_size)),
     )
 

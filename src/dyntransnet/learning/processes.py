@@ -9,13 +9,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from dyntransnet.errors import ParamsError
 
@@ -105,8 +104,24 @@ def summed(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The sum over all processes; gradients flow back through it to each."""
     if not dist.is_initialized():
         return values
-    total: Tensor = all_reduce(values)
+    total: Tensor = _Summed.apply(values)  # type: ignore[no-untyped-call]
     return total
+
+
+class _Summed(torch.autograd.Function):
+    """What each process gives enters every one's sum; so each gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
 
 
 def mean_over(values: Float[Tensor, "n"], team: Team) -> Float[Tensor, "n"]:

@@ -38,10 +38,16 @@ def average_into(average: nn.Module, network: nn.Module, step: int, decay: float
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Decay matrices and kernels; leave biases, norms and other vectors alone."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
+    """Decay matrices and kernels; leave alone biases, norms and what says so of itself.
+
+    ``_no_weight_decay`` is how mamba_ssm marks the rates of its state space.
+    """
+
+    def is_spared(weight: nn.Parameter) -> bool:
+        return weight.ndim <= 1 or getattr(weight, "_no_weight_decay", False)
+
+    weights = list(network.parameters())
     return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [w for w in weights if not is_spared(w)], "weight_decay": weight_decay},
+        {"params": [w for w in weights if is_spared(w)], "weight_decay": 0.0},
     ]

@@ -47,6 +47,7 @@ class Mamba(nn.Module):
         self.chunk = min(MAX_CHUNK, max(1, CHUNK_VALUES // (inner * states)))
         self.A_log = nn.Parameter(torch.arange(1.0, states + 1).log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
+        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]
         self.in_proj = nn.Linear(channels, 2 * inner, bias=False)
         self.conv1d = nn.Conv1d(inner, inner, kernel, groups=inner, padding=kernel - 1)
         self.x_proj = nn.Linear(inner, sum(self.splits), bias=False)

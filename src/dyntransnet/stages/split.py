@@ -5,6 +5,7 @@ gets its share of small and large burdens.
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,33 +80,34 @@ def split_patients(patients: Sequence[Patient], params: SplitParams) -> dict[str
         ``test``: case ids; ``folds``: for each, ``train`` and ``validation`` case ids.
 
     Raises:
-        ParamsError: a test case is unknown, or too few patients are left for the folds.
+        ParamsError: a named case is unknown, a patient is named in two folds, or too few
+            patients are left for the folds.
     """
     rng = np.random.default_rng(params.seed)
     ranked = sorted(patients, key=lambda patient: (patient.tumor_burden, patient.cases))
-    test = _named_test(ranked, params.test_cases) or _drawn_test(ranked, params.test_share, rng)
+    test = _named(ranked, params.test_cases, "split.test_cases") or _drawn_test(
+        ranked, params.test_share, rng
+    )
     rest = [patient for patient in ranked if patient not in test]
-    if len(rest) < params.folds:
-        raise ParamsError(
-            f"split.folds: must not exceed the {len(rest)} patients outside the test set, "
-            f"got {params.folds}"
-        )
-    dealt = _deal(rest, params.folds, rng)
+    held_out = (
+        _dealt(rest, params.folds, rng)
+        if isinstance(params.folds, int)
+        else [_named(rest, cases, "split.folds") for cases in params.folds]
+    )
+    _check_held_out_once(held_out)
     folds = [
         {
-            "train": _cases_of(p for other in dealt if other is not part for p in other),
+            "train": _cases_of(patient for patient in rest if patient not in part),
             "validation": _cases_of(part),
         }
-        for part in dealt
+        for part in held_out
     ]
     return {"test": _cases_of(test), "folds": folds}
 
 
-def _named_test(patients: Sequence[Patient], cases: Sequence[str]) -> list[Patient]:
+def _named(patients: Sequence[Patient], cases: Sequence[str], key: str) -> list[Patient]:
     """Whole patients: naming one scan of a patient takes the others along."""
-    _check_known(
-        cases, {case for patient in patients for case in patient.cases}, "split.test_cases"
-    )
+    _check_known(cases, {case for patient in patients for case in patient.cases}, key)
     return [patient for patient in patients if set(cases) & set(patient.cases)]
 
 
@@ -116,8 +118,13 @@ def _drawn_test(ranked: Sequence[Patient], share: float, rng: np.random.Generato
     return [ranked[int(rng.choice(block))] for block in blocks]
 
 
-def _deal(ranked: Sequence[Patient], folds: int, rng: np.random.Generator) -> list[list[Patient]]:
+def _dealt(ranked: Sequence[Patient], folds: int, rng: np.random.Generator) -> list[list[Patient]]:
     """Each block of ``folds`` neighbors in burden gives one patient to each fold."""
+    if len(ranked) < folds:
+        raise ParamsError(
+            f"split.folds: must not exceed the {len(ranked)} patients outside the test set, "
+            f"got {folds}"
+        )
     dealt: list[list[Patient]] = [[] for _ in range(folds)]
     for first in range(0, len(ranked), folds):
         for fold, patient in zip(
@@ -125,6 +132,17 @@ def _deal(ranked: Sequence[Patient], folds: int, rng: np.random.Generator) -> li
         ):
             dealt[fold].append(patient)
     return dealt
+
+
+def _check_held_out_once(folds: Sequence[Sequence[Patient]]) -> None:
+    """Scores of all folds are put together: each patient may be in them once."""
+    seen = Counter(patient for part in folds for patient in part)
+    for patient, times in seen.items():
+        if times > 1:
+            raise ParamsError(
+                f"split.folds: each patient must be held out once, got {', '.join(patient.cases)} "
+                f"in {times} folds"
+            )
 
 
 def _cases_of(patients: Any) -> list[str]:
