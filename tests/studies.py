@@ -65,10 +65,9 @@ def save_training(runs: Path, training: Training) -> Path:
     return folder
 
 
-def save_manifest(path: Path, patient_of: Mapping[str, str]) -> Path:
-    rows = [{"id": case, "patient": patient} for case, patient in patient_of.items()]
-    path.write_text(json.dumps({"version": 1, "cases": rows}))
-    return path
+def save_splits(path: Path, patient_of: Mapping[str, str]) -> None:
+    """The part of them that says whose each case is."""
+    path.write_text(json.dumps({"version": 1, "patients": patient_of}))
 
 
 def _row(dice: float, voxels: int) -> Row:

@@ -59,6 +59,7 @@ def test_missing_keys_are_named(tmp_path, key):
     [
         ("split.folds", 1, "input should be greater than or equal to 2, got 1"),
         ("split.folds", "five", "input should be a valid integer, .*got 'five'"),
+        ("split.fold_cases", [[]], "tuple should have at least 1 item .*"),
         ("split.test_share", 1.0, "input should be less than 1, got 1.0"),
         ("preprocess.spacing_mm", [3, 3], r"field required|must be given"),
         ("preprocess.window_hu", [240, -160], r"low must be below high, got \[240, -160\]"),

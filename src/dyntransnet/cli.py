@@ -135,19 +135,14 @@ def publish(receipt: Source, out: Out) -> None:
 @app.command()
 def compare(
     runs: Source,
-    manifest: Annotated[Path, typer.Option(help="What ingest wrote.")],
+    splits: Annotated[Path, typer.Option(help="What split wrote.")],
     cases: Annotated[Path, typer.Option(help="What ingest wrote.")],
     out: Out,
 ) -> None:
     """Turn a study's trainings into tables, tests and figures."""
     from dyntransnet.stages import compare as stage
 
-    many = study.load_study()
-    same_patient = many.split.same_patient
-    stage.run(
-        runs, manifest=manifest, cases=cases, out=out, params=many.compare,
-        same_patient=same_patient,
-    )  # fmt: skip
+    stage.run(runs, splits=splits, cases=cases, out=out, params=study.load_study().compare)
 
 
 @app.command()

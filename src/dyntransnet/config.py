@@ -48,7 +48,8 @@ class SplitParams(Section):
     """Which patients train, validate and test."""
 
     seed: NonNegativeInt
-    folds: Annotated[int, Field(ge=2)] | tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
+    folds: int = Field(ge=2)
+    fold_cases: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
     test_share: float = Field(ge=0, lt=1)
     test_cases: tuple[str, ...]
     same_patient: tuple[tuple[str, ...], ...]
@@ -90,6 +91,9 @@ class AugmentParams(Section):
     flip_axes: tuple[Axis, ...]
     rotation_deg: NonNegativeFloat
     scale: float = Field(ge=0, lt=1)
+    elastic_mm: NonNegativeFloat
+    thick_slices: float = Field(ge=0, le=1)
+    slice_mm: PositiveFloat
     intensity_shift: NonNegativeFloat
     intensity_scale: float = Field(ge=0, lt=1)
     noise: NonNegativeFloat

@@ -12,7 +12,7 @@ from builders import blobs
 from caches import STILL
 from dyntransnet.config import AugmentParams
 from dyntransnet.learning import augment as module
-from dyntransnet.learning.augment import augment, margin_for, relight
+from dyntransnet.learning.augment import augment, bending, margin_for, relight, thicken
 
 WINDOW, PATCH = (26, 22, 30), (16, 12, 24)
 CUBES = (1.0, 1.0, 1.0)
@@ -20,6 +20,9 @@ WILD = {
     "flip_axes": ("x", "y", "z"),
     "rotation_deg": 30,
     "scale": 0.3,
+    "elastic_mm": 2,
+    "thick_slices": 0.5,
+    "slice_mm": 4,
     "intensity_shift": 0.5,
     "intensity_scale": 0.5,
     "noise": 0.3,
@@ -178,6 +181,59 @@ def test_the_same_seed_gives_the_same_result():
 def test_every_window_of_a_batch_is_changed_in_its_own_way():
     found, _ = augment(window(4), window(4), PATCH, params(rotation_deg=20), CUBES, chances(4))
     assert len(found.unique(dim=0)) == 4
+
+
+@given(seed=seeds, spacing=spacings)
+@settings(max_examples=20)
+def test_no_voxel_is_bent_farther_than_allowed_and_neighbors_go_along(seed, spacing):
+    field = bending(torch.Size(WINDOW), PATCH, params(elastic_mm=6), spacing, chances(2, seed))
+    assert field.shape == (2, *PATCH, 3)
+    half_mm = torch.tensor([edge * step / 2 for edge, step in zip(WINDOW, spacing, strict=True)])
+    moved_mm = field * half_mm.flip(0)
+    assert 2 < moved_mm.abs().max() < 6.0001
+    for dim, edge in enumerate(PATCH, start=1):
+        # Between two knots, the most that it can change by.
+        assert (
+            moved_mm.diff(dim=dim).abs().max() <= 12 * (module.BEND_KNOTS - 1) / (edge - 1) + 1e-4
+        )
+
+
+def test_bending_moves_along_the_axis_of_its_coordinate(monkeypatch):
+    """A constant field of 6 mm along x, in voxels of 2 mm: the patch is seen 3 voxels farther."""
+    field = torch.zeros(1, 3, *[module.BEND_KNOTS] * 3)
+    field[:, 2] = 1  # torch counts axes from the last
+    between = module._between
+    monkeypatch.setattr(
+        module, "_between", lambda drawn, *size: field if len(size) == 4 and size[0] == 3
+        else between(drawn, *size),
+    )  # fmt: skip
+    image = window(1)
+    found, _ = augment(image, image, PATCH, params(elastic_mm=6), (2.0, 1.0, 1.0), chances())
+    expected = central(torch.roll(image, -3, dims=2))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+def test_a_share_of_the_windows_is_shown_in_thick_slices():
+    image = torch.randn(200, 1, 4, 4, 24, generator=torch.Generator().manual_seed(0))
+    chosen = params(thick_slices=0.5, slice_mm=8)
+    found = thicken(image, chosen, (1.0, 1.0, 2.0), chances(200))
+    # The first amounts leave as many slices as there were.
+    changed = [not torch.equal(one, same) for one, same in zip(found, image, strict=True)]
+    assert 70 < sum(changed) < 120
+
+
+def test_thick_slices_are_means_and_no_more_than_asked_for(monkeypatch):
+    monkeypatch.setattr(module, "_between", lambda drawn, *_: torch.ones(len(drawn)) * 0.999)
+    image = torch.randn(1, 1, 3, 5, 24, generator=torch.Generator().manual_seed(0))
+    found = thicken(image, params(thick_slices=1, slice_mm=6), (1.0, 1.0, 2.0), chances())
+    slabs = image.unflatten(4, (8, 3)).mean(5)
+    torch.testing.assert_close(found[..., 1::3], slabs, rtol=0, atol=1e-5)
+
+
+def test_slices_thinner_than_the_grid_change_nothing():
+    image = window(2)
+    found = thicken(image, params(thick_slices=1, slice_mm=2), (1.0, 1.0, 3.0), chances(2))
+    assert torch.equal(found, image)
 
 
 @given(seed=seeds)

@@ -3,27 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from caches import SHAPE, balls, save_case, train_params
 from dyntransnet.config import LesionParams
-from dyntransnet.imaging.intensity import AIR
-from dyntransnet.learning.crops import Batch, CachedCase, batches, center_in, cut
+from dyntransnet.learning.cache import CachedCase
+from dyntransnet.learning.crops import Batch, batches, center_in
 
-VOLUME = (11, 13, 14)
 EDGE = (16, 24, 20)
 DRAWS = 4000
-
-edges = st.tuples(*[st.integers(1, 20)] * 3)
-centers = st.tuples(*[st.integers(0, size - 1) for size in VOLUME])
-
-
-def numbered() -> CachedCase:
-    """Every voxel of the image has its own value, exact in float16; every label is 1."""
-    image = np.arange(np.prod(VOLUME), dtype=np.float16).reshape(VOLUME)
-    none = np.zeros((0, 3), np.int16)
-    return CachedCase("numbered", image, np.ones(VOLUME, np.uint8), none, none)
 
 
 @pytest.fixture(scope="module")
@@ -51,36 +38,6 @@ def labels_at_centers(case: CachedCase, **shares: float) -> np.ndarray:
 
 def four_deviations(share: float) -> float:
     return 4 * np.sqrt(share * (1 - share) / DRAWS)
-
-
-@given(center=centers, edge=edges)
-def test_a_window_has_the_size_asked_for_and_holds_its_center(center, edge):
-    image, label = cut(numbered(), np.array(center), edge)
-    assert image.shape == label.shape == edge
-    assert numbered().image[center] in image
-
-
-@given(center=centers, edge=st.tuples(*[st.integers(1, size) for size in VOLUME]))
-def test_a_window_that_fits_lies_inside_the_volume(center, edge):
-    image, label = cut(numbered(), np.array(center), edge)
-    first = np.unravel_index(int(image[0, 0, 0]), VOLUME)
-    window = tuple(slice(at, at + length) for at, length in zip(first, edge, strict=True))
-    np.testing.assert_array_equal(image, numbered().image[window])
-    assert label.all()
-
-
-@given(center=centers, edge=st.tuples(*[st.integers(size, size + 9) for size in VOLUME]))
-def test_air_without_label_surrounds_a_volume_that_is_smaller(center, edge):
-    image, label = cut(numbered(), np.array(center), edge)
-    before = [(length - size) // 2 for length, size in zip(edge, VOLUME, strict=True)]
-    inner = tuple(slice(low, low + size) for low, size in zip(before, VOLUME, strict=True))
-    np.testing.assert_array_equal(image[inner], numbered().image)
-    assert (image == AIR).sum() == (label == 0).sum() == np.prod(edge) - np.prod(VOLUME)
-
-
-def test_a_window_away_from_the_borders_has_its_center_in_the_middle():
-    image, _ = cut(numbered(), np.array([5, 7, 6]), (4, 6, 2))
-    assert image[2, 3, 1] == numbered().image[5, 7, 6]
 
 
 def test_a_tumor_window_holds_a_tumor_voxel(case):
@@ -178,12 +135,6 @@ def test_every_case_gets_its_turn(tmp_path):
         cases.append(CachedCase.open(tmp_path / str(index)))
     batch = next(batches(cases, train_params(batch_size=32), edge=(4, 6, 2), first=0))
     assert batch.image.unique().tolist() == [0, 0.25, 0.5]
-
-
-def test_a_case_is_mapped_and_not_loaded(case):
-    for array in (case.image, case.label, case.liver, case.tumor):
-        assert isinstance(array, np.memmap)
-        assert array.mode == "r"
 
 
 def test_a_failure_while_cutting_reaches_the_training_loop():

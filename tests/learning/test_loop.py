@@ -11,10 +11,10 @@ from caches import SMALL, STILL, balls, save_case, train_params
 from dyntransnet.contract import NetworkSpec
 from dyntransnet.errors import TrainingError
 from dyntransnet.learning import loop
+from dyntransnet.learning.cache import CachedCase
 from dyntransnet.learning.checkpoint import Progress
 from dyntransnet.learning.clock import Clock, Reading
 from dyntransnet.learning.cohort import Cohort
-from dyntransnet.learning.crops import CachedCase
 from dyntransnet.learning.loop import fit, learn, out_of_patience, start_state, steps_within
 from dyntransnet.learning.processes import Team
 

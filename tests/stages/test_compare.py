@@ -16,7 +16,7 @@ from dyntransnet.errors import InputError, ParamsError
 from dyntransnet.imaging.scan import Mask, write_mask, write_scan
 from dyntransnet.scoring import trial
 from dyntransnet.stages import compare
-from studies import NAN, NSD_MM, save_manifest, save_training, training_of
+from studies import NAN, NSD_MM, save_splits, save_training, training_of
 
 CASES = [f"volume-{number}" for number in range(10)]
 TABLE = {"title": "Fusion", "variants": ["base", "full", "same"], "baseline": "base"}
@@ -39,7 +39,7 @@ def dices(variant: str, seed: int, cases=CASES) -> dict[str, tuple[float, float]
 def place(tmp_path: Path) -> Path:
     """Three variants, two seeds, two folds; the last two scans are one patient's."""
     patients = {case: case for case in CASES} | {CASES[9]: CASES[8]}
-    save_manifest(tmp_path / "manifest.json", patients)
+    save_splits(tmp_path / "splits.json", patients)
     for variant in TABLE["variants"]:
         for seed in (1, 2):
             for fold in (0, 1):
@@ -50,7 +50,7 @@ def place(tmp_path: Path) -> Path:
 
 def compared(place: Path, params: CompareParams | None = None, **options) -> Path:
     compare.run(
-        place / "runs", manifest=place / "manifest.json", cases=place / "cases",
+        place / "runs", splits=place / "splits.json", cases=place / "cases",
         out=place / "out", params=params or params_of(), **options,
     )  # fmt: skip
     return place / "out"
@@ -94,14 +94,10 @@ def test_lower_distances_have_a_negative_effect(place):
 
 
 def test_scans_that_split_calls_one_patient_are_one_here(place):
-    rows = rows_of(compared(place, same_patient=[CASES[:3]]) / "table_2_fusion.csv")
-    assert rows["base"]["tumor_dice_n"] == "7"
-
-
-def test_groups_that_share_a_patient_become_one(tmp_path):
-    manifest = save_manifest(tmp_path / "m.json", {"a": "A", "b": "B", "c": "C", "d": "D"})
-    owner = compare.patients(manifest, [["a", "b"], ["c", "b"]])
-    assert owner["a"] == owner["b"] == owner["c"] != owner["d"]
+    patients = {case: CASES[0] if case in CASES[:3] else case for case in CASES}
+    save_splits(place / "splits.json", patients)
+    rows = rows_of(compared(place) / "table_2_fusion.csv")
+    assert rows["base"]["tumor_dice_n"] == "8"
 
 
 def test_every_format_and_figure_is_written(place):
@@ -176,9 +172,9 @@ def test_a_training_on_other_cases_is_refused_by_name(place):
         compared(place)
 
 
-def test_cases_that_the_manifest_does_not_know_are_named(place):
-    save_manifest(place / "manifest.json", {case: case for case in CASES[2:]})
-    with pytest.raises(ParamsError, match="must be in the manifest, got volume-0, volume-1"):
+def test_cases_that_were_not_split_are_named(place):
+    save_splits(place / "splits.json", {case: case for case in CASES[2:]})
+    with pytest.raises(ParamsError, match="those that were split, got volume-0, volume-1"):
         compared(place)
 
 
@@ -188,7 +184,7 @@ def test_a_row_that_the_paper_does_not_have_is_refused(place):
 
 
 def test_a_study_without_tumors_says_so(tmp_path):
-    save_manifest(tmp_path / "manifest.json", {case: case for case in CASES})
+    save_splits(tmp_path / "splits.json", {case: case for case in CASES})
     for variant in TABLE["variants"]:
         healthy = {case: (liver, NAN) for case, (liver, _) in dices(variant, 1).items()}
         save_training(tmp_path / "runs", training_of(variant, healthy))
@@ -200,7 +196,7 @@ def test_a_study_without_tumors_says_so(tmp_path):
 
 
 def test_few_patients_are_described_but_not_tested(tmp_path):
-    save_manifest(tmp_path / "manifest.json", {case: case for case in CASES})
+    save_splits(tmp_path / "splits.json", {case: case for case in CASES})
     for variant in TABLE["variants"]:
         save_training(tmp_path / "runs", training_of(variant, dices(variant, 1, CASES[:5])))
     row = rows_of(compared(tmp_path) / "table_2_fusion.csv")["full"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dyntransnet.config import SplitParams
 from dyntransnet.errors import ParamsError
-from dyntransnet.stages.split import Patient, group_patients, run, split_patients
+from dyntransnet.stages.split import Patient, group_patients, owners_of, run, split_patients
 
 ROWS = st.lists(st.tuples(st.integers(0, 14), st.floats(0, 200)), min_size=12, max_size=40).map(
     # The first six are six patients; later scans are theirs or others'.
@@ -28,14 +28,19 @@ def one_each(count: int) -> list[dict]:
 
 def params_of(**changes) -> SplitParams:
     values = {
-        "seed": 7, "folds": 4, "test_share": 0.2, "test_cases": (), "same_patient": (),
+        "seed": 7, "folds": 4, "fold_cases": (),
+        "test_share": 0.2, "test_cases": (), "same_patient": (),
     }  # fmt: skip
     return SplitParams(**values | changes)
 
 
 def split(rows: list[dict], **changes) -> dict:
     params = params_of(**changes)
-    return split_patients(group_patients(rows, params.same_patient), params)
+    return split_patients(patients_of(rows, params.same_patient), params)
+
+
+def patients_of(rows: list[dict], same_patient=()) -> list[Patient]:
+    return group_patients(rows, owners_of(rows, same_patient))
 
 
 @given(rows=ROWS, seed=st.integers(0, 1000))
@@ -98,7 +103,9 @@ def test_a_named_test_case_brings_its_patients_other_scans():
 
 def test_named_folds_hold_out_what_they_name_and_train_on_the_rest():
     rows = [*one_each(6), row(6, "p1", 0.0)]
-    folds = split(rows, test_share=0.0, folds=(("volume-2",), ("volume-0", "volume-1")))["folds"]
+    folds = split(rows, test_share=0.0, fold_cases=(("volume-2",), ("volume-0", "volume-1")))[
+        "folds"
+    ]
     assert [fold["validation"] for fold in folds] == [
         ["volume-2"],
         ["volume-0", "volume-1", "volume-6"],
@@ -109,39 +116,39 @@ def test_named_folds_hold_out_what_they_name_and_train_on_the_rest():
 
 def test_a_patient_in_two_named_folds_is_refused():
     rows = [*one_each(6), row(6, "p1", 0.0)]
-    rule = r"^split\.folds: each patient must be held out once, got volume-1, volume-6 in 2 folds$"
-    with pytest.raises(ParamsError, match=rule):
-        split(rows, test_share=0.0, folds=(("volume-1",), ("volume-6",)))
+    rule = "each patient must be held out once, got volume-1, volume-6 in 2 folds$"
+    with pytest.raises(ParamsError, match=rf"^split\.fold_cases: {rule}"):
+        split(rows, test_share=0.0, fold_cases=(("volume-1",), ("volume-6",)))
 
 
 def test_a_named_fold_cannot_hold_out_a_test_case():
-    with pytest.raises(ParamsError, match=r"^split\.folds: must name cases .*, got volume-1$"):
-        split(one_each(6), test_cases=("volume-1",), folds=(("volume-1",), ("volume-2",)))
+    with pytest.raises(ParamsError, match=r"^split\.fold_cases: must name cases .*, got volume-1$"):
+        split(one_each(6), test_cases=("volume-1",), fold_cases=(("volume-1",), ("volume-2",)))
 
 
 def test_a_patients_burden_is_that_of_the_worst_scan():
     rows = [row(0, "anna", 15.0), row(1, "anna", 300.0), row(2, "bert", 30.0)]
-    anna, bert = group_patients(rows, ())
+    anna, bert = patients_of(rows)
     assert anna == Patient(("volume-0", "volume-1"), 0.2)
     assert bert == Patient(("volume-2",), 0.02)
 
 
 def test_same_patient_joins_and_joins_again():
     groups = (("volume-0", "volume-3"), ("volume-3", "volume-5"))
-    patients = group_patients(one_each(7), groups)
+    patients = patients_of(one_each(7), groups)
     assert {"volume-0", "volume-3", "volume-5"} in [set(patient.cases) for patient in patients]
     assert len(patients) == 5
 
 
 def test_same_patient_joins_all_scans_of_both():
     rows = [*one_each(4), row(4, "p0", 0.0), row(5, "p3", 0.0)]
-    patients = group_patients(rows, (("volume-0", "volume-3"),))
+    patients = patients_of(rows, (("volume-0", "volume-3"),))
     assert {"volume-0", "volume-3", "volume-4", "volume-5"} in [set(p.cases) for p in patients]
 
 
 def test_a_scan_without_liver_has_no_burden():
     healthy = row(0, "p0", 0.0) | {"liver_ml": 0.0}
-    assert group_patients([healthy], ())[0].tumor_burden == 0
+    assert patients_of([healthy])[0].tumor_burden == 0
 
 
 @pytest.mark.parametrize("key", ["test_cases", "same_patient"])
@@ -164,6 +171,7 @@ def test_run_writes_what_split_patients_gives(tmp_path, capsys):
     run(tmp_path / "manifest.json", tmp_path / "splits.json", params_of())
     assert json.loads((tmp_path / "splits.json").read_text()) == {
         "version": 1,
+        "patients": {f"volume-{number}": f"p{number}" for number in range(10)},
         **split(one_each(10)),
     }
     assert capsys.readouterr().out == "split: 10 patients, 2 test cases, 4 folds\n"

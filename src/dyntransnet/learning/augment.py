@@ -1,6 +1,6 @@
 """Random changes of a training batch, drawn for each window by itself, computed where it lies.
 
-Rotation, scaling and flips are one resampling of a larger window, so that a made-up
+Rotation, scaling, flips and bending are one resampling of a larger window, so that a made-up
 border is hardly ever seen.
 """
 
@@ -10,10 +10,13 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from dyntransnet.config import AugmentParams
 from dyntransnet.learning.planting import Spacing
+
+BEND_KNOTS = 4
+"""Random values along each edge of a patch, which its bending runs through."""
 
 AXES = {"x": 0, "y": 1, "z": 2}
 
@@ -39,7 +42,7 @@ def augment(
     spacing_mm: Spacing,
     chances: Sequence[torch.Generator],
 ) -> tuple[Float[Tensor, "n 1 a b c"], Float[Tensor, "n 1 a b c"]]:
-    """Turn, scale, flip and re-light a batch, and cut it to the patch.
+    """Turn, scale, flip, bend and re-light a batch, and cut it to the patch.
 
     Args:
         image: windows larger than the patch, in [-1, 1].
@@ -53,10 +56,51 @@ def augment(
         _matrices(image.shape[2:], patch_size, params, spacing_mm, chances),
         [len(image), 1, *patch_size],
         align_corners=False,
-    ).to(image)
+    )
+    if params.elastic_mm:
+        grid = grid + bending(image.shape[2:], patch_size, params, spacing_mm, chances)
+    grid = grid.to(image)
     image = grid_sample(image, grid, padding_mode="border", align_corners=False)
     label = grid_sample(label, grid, mode="nearest", padding_mode="border", align_corners=False)
-    return relight(image, params, chances), label
+    return relight(thicken(image, params, spacing_mm, chances), params, chances), label
+
+
+def bending(
+    window: torch.Size,
+    patch_size: tuple[int, int, int],
+    params: AugmentParams,
+    spacing_mm: Spacing,
+    chances: Sequence[torch.Generator],
+) -> Float[Tensor, "n a b c 3"]:
+    """How far each voxel is moved by a smooth random field, in window coordinates.
+
+    ``elastic_mm`` is the farthest that any voxel moves along an axis.
+    """
+    drawn = params.elastic_mm * _between(chances, 3, *[BEND_KNOTS] * 3)
+    field = interpolate(drawn, patch_size, mode="trilinear", align_corners=True)
+    half_mm = torch.tensor([size * step / 2 for size, step in zip(window, spacing_mm, strict=True)])
+    return field.movedim(1, -1) / half_mm.flip(0)
+
+
+def thicken(
+    image: Float[Tensor, "n 1 x y z"],
+    params: AugmentParams,
+    spacing_mm: Spacing,
+    chances: Sequence[torch.Generator],
+) -> Float[Tensor, "n 1 x y z"]:
+    """Show a share of the windows as if scanned in slices of up to ``slice_mm`` along z."""
+    x, y, z = image.shape[2:]
+    shown = []
+    for window, chosen, amount in zip(
+        image, _between(chances) / 2 + 0.5, _between(chances) / 2 + 0.5, strict=True
+    ):
+        most = max(1.0, params.slice_mm / spacing_mm[2])
+        slices = max(1, round(z / (1 + float(amount) * (most - 1))))
+        if chosen < params.thick_slices and slices < z:
+            thick = interpolate(window[None], (x, y, slices), mode="area")
+            window = interpolate(thick, (x, y, z), mode="trilinear")[0]
+        shown.append(window)
+    return torch.stack(shown)
 
 
 def relight(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from dyntransnet.config import PreprocessParams
 from dyntransnet.errors import ParamsError
-from dyntransnet.learning.crops import CachedCase
+from dyntransnet.learning.cache import CachedCase
 from dyntransnet.learning.planting import Spacing
 
 

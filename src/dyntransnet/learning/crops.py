@@ -8,44 +8,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float16, Float32, Int16, UInt8
+from jaxtyping import Float32
 from torch import Tensor
 
 from dyntransnet.config import TrainParams
-from dyntransnet.imaging.intensity import AIR
+from dyntransnet.learning.cache import CachedCase, cut
 from dyntransnet.learning.planting import Spacing, plant
-
-
-@dataclass(frozen=True)
-class CachedCase:
-    """One case of the cache, memory-mapped.
-
-    Attributes:
-        id: the case.
-        image: network input.
-        label: 0 background, 1 liver, 2 tumor.
-        liver: indices of liver voxels.
-        tumor: indices of tumor voxels.
-    """
-
-    id: str
-    image: Float16[np.ndarray, "x y z"]
-    label: UInt8[np.ndarray, "x y z"]
-    liver: Int16[np.ndarray, "livers 3"]
-    tumor: Int16[np.ndarray, "tumors 3"]
-
-    @classmethod
-    def open(cls, folder: Path) -> "CachedCase":
-        """Map a case's arrays; nothing is read yet."""
-        image, label, liver, tumor = (
-            np.load(folder / f"{name}.npy", mmap_mode="r")
-            for name in ("image", "label", "liver", "tumor")
-        )
-        return cls(folder.name, image, label, liver, tumor)
 
 
 @dataclass(frozen=True)
@@ -128,23 +99,3 @@ def center_in(case: CachedCase, params: TrainParams, rng: np.random.Generator) -
     if chance < params.tumor_share + params.liver_share and len(case.liver):
         return np.asarray(case.liver[rng.integers(len(case.liver))])
     return rng.integers(case.image.shape)
-
-
-def cut(
-    case: CachedCase, center: np.ndarray, edge: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """A window of image and label around a voxel, moved to lie inside the volume.
-
-    Where the volume is smaller than the window, air surrounds it.
-    """
-    inside, widths = [], []
-    for middle, size, length in zip(center, case.image.shape, edge, strict=True):
-        start = int(np.clip(middle - length // 2, 0, max(0, size - length)))
-        missing = max(0, length - size)
-        inside.append(slice(start, start + length))
-        widths.append((missing // 2, missing - missing // 2))
-    window = tuple(inside)
-    return (
-        np.pad(case.image[window], widths, constant_values=AIR),
-        np.pad(case.label[window], widths),
-    )

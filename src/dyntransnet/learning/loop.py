@@ -14,10 +14,11 @@ from dyntransnet.config import TrainParams
 from dyntransnet.contract import Contract
 from dyntransnet.errors import TrainingError
 from dyntransnet.learning.augment import augment, margin_for
+from dyntransnet.learning.cache import CachedCase
 from dyntransnet.learning.checkpoint import Progress, TrainingState, copied, save_state
 from dyntransnet.learning.clock import Clock, Reading
 from dyntransnet.learning.cohort import Cohort
-from dyntransnet.learning.crops import Batch, CachedCase, batches
+from dyntransnet.learning.crops import Batch, batches
 from dyntransnet.learning.loss import LOSSES, supervise, targets_of
 from dyntransnet.learning.memory import recompute_activations, told_when_full
 from dyntransnet.learning.precision import autocast, gradient_scaler

@@ -9,7 +9,7 @@ from torch import nn
 from dyntransnet.config import TrainParams
 from dyntransnet.imaging.intensity import AIR
 from dyntransnet.imaging.tiling import predict_tiled
-from dyntransnet.learning.crops import CachedCase
+from dyntransnet.learning.cache import CachedCase
 from dyntransnet.learning.precision import autocast
 from dyntransnet.learning.processes import Team
 from dyntransnet.scoring.overlap import CLASSES, dice

@@ -34,32 +34,30 @@ MASKS = "masks"
 def run(
     runs: Path,
     *,
-    manifest: Path,
+    splits: Path,
     cases: Path,
     out: Path,
     params: CompareParams,
-    same_patient: Sequence[Sequence[str]] = (),
 ) -> None:
     """Compare the variants of a study, patient by patient.
 
     Args:
         runs: folder of trainings, laid out as ``scoring.study.trainings`` says.
-        manifest: what ``ingest`` wrote; it says whose each case is.
+        splits: what ``split`` wrote; it says whose each case is.
         cases: what ``ingest`` wrote; one case is drawn.
         out: folder to write: for each table CSV, Markdown and LaTeX, its learning curves
             and one case under all its variants; definitions, cases.csv, study.json.
         params: the tables, and how intervals are drawn.
-        same_patient: groups of cases that are one patient, as in the section split.
 
     Raises:
         InputError: a training is not complete, or a table names a variant without any.
         ParamsError: trainings were scored on different cases, a case is not in the
-            manifest, or the paper has no row of a name in ``reported``.
+            splits, or the paper has no row of a name in ``reported``.
     """
     trainings = read_trainings(runs)
     check_same_cases(trainings)
     _check_tables(params, trainings, runs)
-    patient_of = patients(manifest, same_patient)
+    patient_of = json.loads(splits.read_text())["patients"]
     _check_known(trainings, patient_of)
     how = Resampling(params.draws, params.confidence, params.seed)
     nsd_mm = trainings[0].test_set.get("nsd_mm", {}) if trainings else {}
@@ -81,15 +79,6 @@ def run(
         _write_definitions(folder, defined)
         _write_cases(folder / "cases.csv", trainings, patient_of)
         _write_study(folder / "study.json", params, trainings, tables, defined)
-
-
-def patients(manifest: Path, same_patient: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Case id to patient; patients that share a group become one, named after the first."""
-    owner = {row["id"]: row["patient"] for row in json.loads(manifest.read_text())["cases"]}
-    for group in same_patient:
-        merged = {owner[case] for case in group if case in owner}
-        owner = {case: min(merged) if name in merged else name for case, name in owner.items()}
-    return owner
 
 
 def _by_variant(trainings: Sequence[Training], table: TableParams) -> dict[str, list[Training]]:
@@ -120,7 +109,7 @@ def _check_tables(params: CompareParams, trainings: Sequence[Training], runs: Pa
 def _check_known(trainings: Sequence[Training], patient_of: Mapping[str, str]) -> None:
     scored = {case for run in trainings for case in run.scores}
     if unknown := sorted(scored - set(patient_of)):
-        raise ParamsError(f"compare: cases must be in the manifest, got {', '.join(unknown)}")
+        raise ParamsError(f"compare: cases must be those that were split, got {', '.join(unknown)}")
 
 
 def _line(

@@ -11,7 +11,7 @@ from dyntransnet.config import ExportParams
 from dyntransnet.contract import ONNX_FILE, Contract
 from dyntransnet.errors import ParityError
 from dyntransnet.imaging.tiling import Predict, Windows
-from dyntransnet.learning.crops import CachedCase, cut
+from dyntransnet.learning.cache import CachedCase, cut
 from dyntransnet.networks.registry import check_exportable
 from dyntransnet.runtimes.choice import RUNTIMES, load
 from dyntransnet.runtimes.onnx_writer import write_onnx

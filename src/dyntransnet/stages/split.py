@@ -6,7 +6,7 @@ gets its share of small and large burdens.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,25 +31,27 @@ def run(manifest: Path, out: Path, params: SplitParams) -> None:
 
     Args:
         manifest: what ``ingest`` wrote.
-        out: JSON file to write: test cases, and folds of train and validation cases.
+        out: JSON file to write: whose each case is, test cases, and folds of train and
+            validation cases.
         params: how.
 
     Raises:
         ParamsError: a named case is unknown, or there are too few patients.
     """
     rows = json.loads(manifest.read_text())["cases"]
-    patients = group_patients(rows, params.same_patient)
+    owner = owners_of(rows, params.same_patient)
+    patients = group_patients(rows, owner)
     splits = split_patients(patients, params)
     with new_file(out) as path:
-        path.write_text(json.dumps({"version": 1, **splits}, indent=1))
+        path.write_text(json.dumps({"version": 1, "patients": owner, **splits}, indent=1))
     test, folds = len(splits["test"]), len(splits["folds"])
     print(f"split: {len(patients)} patients, {test} test cases, {folds} folds")
 
 
-def group_patients(
+def owners_of(
     rows: Sequence[dict[str, Any]], same_patient: Sequence[Sequence[str]]
-) -> list[Patient]:
-    """Gather the scans of each patient.
+) -> dict[str, str]:
+    """Case id to patient; patients that share a group become one, named after the first.
 
     Args:
         rows: the manifest's cases.
@@ -64,6 +66,11 @@ def group_patients(
         _check_known(group, owner, "split.same_patient")
         merged = {owner[case] for case in group}
         owner = {case: min(merged) if name in merged else name for case, name in owner.items()}
+    return owner
+
+
+def group_patients(rows: Sequence[dict[str, Any]], owner: Mapping[str, str]) -> list[Patient]:
+    """Gather the scans of each patient, and their burden."""
     burdens = {row["id"]: row["tumor_ml"] / max(row["liver_ml"], 1e-9) for row in rows}
     by_patient: dict[str, list[str]] = {}
     for case, name in owner.items():
@@ -89,11 +96,8 @@ def split_patients(patients: Sequence[Patient], params: SplitParams) -> dict[str
         ranked, params.test_share, rng
     )
     rest = [patient for patient in ranked if patient not in test]
-    held_out = (
-        _dealt(rest, params.folds, rng)
-        if isinstance(params.folds, int)
-        else [_named(rest, cases, "split.folds") for cases in params.folds]
-    )
+    named = [_named(rest, cases, "split.fold_cases") for cases in params.fold_cases]
+    held_out = named or _dealt(rest, params.folds, rng)
     _check_held_out_once(held_out)
     folds = [
         {
@@ -140,8 +144,8 @@ def _check_held_out_once(folds: Sequence[Sequence[Patient]]) -> None:
     for patient, times in seen.items():
         if times > 1:
             raise ParamsError(
-                f"split.folds: each patient must be held out once, got {', '.join(patient.cases)} "
-                f"in {times} folds"
+                "split.fold_cases: each patient must be held out once, "
+                f"got {', '.join(patient.cases)} in {times} folds"
             )
 
 
