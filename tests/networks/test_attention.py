@@ -10,6 +10,7 @@ from dyntransnet.networks.attention import (
     from_windows,
     fused_attention,
     naive_attention,
+    swiftly,
     to_windows,
 )
 
@@ -118,3 +119,31 @@ def test_a_window_is_a_cube_of_neighbors():
     grid = torch.arange(4 * 2 * 6.0).view(1, 4, 2, 6, 1)
     second = to_windows(grid, 2)[1].view(2, 2, 2)
     assert torch.equal(second, grid[0, :2, :2, 2:4, 0])
+
+
+def test_a_cpu_computes_in_fp32_what_it_is_slow_at_in_bf16():
+    seen = []
+
+    def double(tensor, nothing):
+        seen.append((tensor.dtype, torch.is_autocast_enabled("cpu"), nothing))
+        return 2 * tensor
+
+    tokens = torch.ones(2, 3, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = swiftly(double, tokens, None)
+    plain = swiftly(double, tokens, None)
+    found.sum().backward()
+    assert seen == [(torch.float32, False, None), (torch.bfloat16, False, None)]
+    assert found.dtype == plain.dtype == torch.bfloat16
+    assert (tokens.grad == 2).all()
+
+
+def test_under_autocast_attention_is_as_exact_as_its_inputs():
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 64, 16).bfloat16().unbind()
+    exact = fused_attention(query.float(), key.float(), value.float(), None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = swiftly(fused_attention, query, key, value, None)
+        rough = fused_attention(query, key, value, None)
+    torch.testing.assert_close(found, exact.bfloat16(), rtol=0, atol=0)
+    assert not torch.equal(rough, found)

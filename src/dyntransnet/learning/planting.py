@@ -1,8 +1,8 @@
 """Synthetic lesions, planted into the livers of training windows.
 
 A few scans hold a few lesions; a network that sees only those learns them by heart. Here
-more are made: lumpy ellipsoids, darker or brighter than the liver around them, that keep
-its noise and its vessels.
+more are made: lumpy ellipsoids with blurred edges, darker or brighter than the liver around
+them, that keep its noise and its vessels.
 Source:
     after Hu et al., Label-free liver tumor segmentation, https://arxiv.org/abs/2303.14869
 """
@@ -21,6 +21,12 @@ STRETCH = 0.25
 
 LUMPS = 0.25
 """How far the surface may lie off the ellipsoid, as a share of its radius."""
+
+EDGE_MM = (1.0, 6.0)
+"""How wide the edge is, from the liver's brightness to the lesion's."""
+
+OUTLINED_AT = (0.2, 0.5)
+"""How much of a voxel a lesion must fill to be inside its outline: some readers draw it wide."""
 
 LUMP_KNOTS = 4
 """Random values along each edge of the lesion's box, which the surface's lumps run through."""
@@ -64,25 +70,32 @@ def _plant_one(
     rng: np.random.Generator,
 ) -> None:
     """One lesion, clipped to the liver and to the window."""
-    radii = radius_mm * np.exp(rng.normal(0, STRETCH, 3)) / spacing_mm
-    reach = np.ceil(radii * (1 + LUMPS)).astype(int) + 1
-    lump = lesion_shape(radii, reach, rng)
+    radii_mm = radius_mm * np.exp(rng.normal(0, STRETCH, 3))
+    edge_mm, outlined_at = rng.uniform(*EDGE_MM), rng.uniform(*OUTLINED_AT)
+    reach = np.ceil((radii_mm * (1 + LUMPS) + edge_mm) / spacing_mm).astype(int)
+    lump = lesion_shape(radii_mm, spacing_mm, edge_mm, reach, rng)
     first, last = center - reach, center + reach + 1
     low, high = np.maximum(first, 0), np.minimum(last, label.shape)
     window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     filled = lump[tuple(slice(a, b) for a, b in zip(low - first, high - first, strict=True))]
     liver: Bool[np.ndarray, "x y z"] = label[window] >= Label.LIVER
     image[window] = np.clip(image[window] + contrast * filled * liver, -1, 1)
-    label[window][liver & (filled >= 0.5)] = Label.TUMOR
+    label[window][liver & (filled >= outlined_at)] = Label.TUMOR
 
 
 def lesion_shape(
-    radii: np.ndarray, reach: np.ndarray, rng: np.random.Generator
+    radii_mm: np.ndarray,
+    spacing_mm: np.ndarray,
+    edge_mm: float,
+    reach: np.ndarray,
+    rng: np.random.Generator,
 ) -> Float32[np.ndarray, "x y z"]:
-    """How much of each voxel a lumpy ellipsoid fills: 1 inside, 0 outside, one voxel between.
+    """A lumpy ellipsoid: 1 inside, 0 outside, a straight slope across its edge.
 
     Args:
-        radii: of its axes, in voxels.
+        radii_mm: of its axes.
+        spacing_mm: the grid's.
+        edge_mm: how wide the slope is, half of it on each side of the surface.
         reach: voxels from the center to each side of the box.
         rng: where the lumps come from.
     """
@@ -90,6 +103,7 @@ def lesion_shape(
     size = 2 * reach + 1
     surface = 1 + ndimage.zoom(knots, size / LUMP_KNOTS, order=1, grid_mode=True, mode="nearest")
     axes = np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij", sparse=True)
-    away = np.sqrt(sum((axis / radius) ** 2 for axis, radius in zip(axes, radii, strict=True)))
-    voxels_inside = (surface - away) * np.cbrt(np.prod(radii))
-    return np.clip(voxels_inside + 0.5, 0, 1).astype(np.float32)
+    steps = spacing_mm / radii_mm
+    away = np.sqrt(sum((axis * step) ** 2 for axis, step in zip(axes, steps, strict=True)))
+    inside_mm = (surface - away) * np.cbrt(np.prod(radii_mm))
+    return np.clip(inside_mm / edge_mm + 0.5, 0, 1).astype(np.float32)

@@ -5,6 +5,7 @@ channels): channels last, so that no copy lies between the two.
 Source: Zheng et al., DynTransNet, Front. Oncol. 15, 2025, https://doi.org/10.3389/fonc.2025.1569083
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -60,6 +61,23 @@ def fused_attention(query: PerHead, key: PerHead, value: PerHead, bias: Scores |
     return F.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :depth]
 
 
+def swiftly(function: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
+    """Call a function whose bf16 kernels are slower than fp32 on a CPU: there, in fp32.
+
+    Both passes of fused attention take 2 to 4 times as long in bf16, those of a depthwise
+    convolution 5 times. Elsewhere, or without autocast, this is a plain call.
+    """
+    if tensors[0] is None or tensors[0].device.type != "cpu" or not _autocast_is_on():
+        return function(*tensors)
+    with torch.autocast("cpu", enabled=False):
+        wide = [tensor if tensor is None else tensor.float() for tensor in tensors]
+        return function(*wide).to(tensors[0].dtype)
+
+
+def _autocast_is_on() -> bool:
+    return torch.is_autocast_enabled("cpu")
+
+
 class DynamicAttention(nn.Module):
     """Dynamic multi-head self-attention (D-MSA): softmax(Q Kᵀ / √d + ReLU(X W_b + b_b)) V.
 
@@ -100,7 +118,7 @@ class DynamicAttention(nn.Module):
         """Mix the tokens of each window."""
         split = self.query_key_value(tokens).unflatten(-1, (3, self.heads, -1))
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind()
-        mixed = self.attend(query, key, value, self.region_bias(tokens))
+        mixed = swiftly(self.attend, query, key, value, self.region_bias(tokens))
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def region_bias(self, tokens: Tokens) -> Scores | None:
@@ -171,7 +189,7 @@ class TransformerStage(nn.Module):
 
     def forward(self, grid: Grid) -> Grid:
         """Attend within each window of the grid."""
-        grid = grid + self.position(grid.movedim(-1, 1)).movedim(1, -1)
+        grid = grid + swiftly(self.position, grid.movedim(-1, 1)).movedim(1, -1)
         if self.window is None:
             mixed = self.blocks(grid.flatten(1, 3)).view(grid.shape)
         else:
