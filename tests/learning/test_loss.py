@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from monai.losses import DiceLoss
+from monai.losses import DiceLoss, TverskyLoss
 from torch.nn.functional import max_pool3d
 
 from dyntransnet.learning.loss import (
@@ -14,6 +14,8 @@ from dyntransnet.learning.loss import (
     soft_dice,
     supervise,
     targets_of,
+    tversky,
+    tversky_bce,
 )
 
 SHAPE = (2, 1, 4, 5, 6)
@@ -149,3 +151,43 @@ def test_large_logits_stay_finite():
     logits = torch.full((2, 2, 4, 5, 6), 1e4, requires_grad=True)
     dice_bce(logits, targets_of(label())).backward()
     assert logits.grad.isfinite().all()
+
+
+def test_tversky_is_monais_where_every_window_holds_the_class():
+    targets = targets_of(label())
+    targets[1, 1, 0, 1, 2] = 1
+    monai = TverskyLoss(sigmoid=True, alpha=0.3, beta=0.7, smooth_nr=1.0, smooth_dr=1.0)
+    assert tversky(noise(), targets).item() == pytest.approx(monai(noise(), targets).item())
+
+
+def test_tversky_leaves_windows_without_the_class_to_cross_entropy():
+    targets = targets_of(label())  # the second window has no tumor
+    logits = noise().requires_grad_()
+    tversky(logits, targets).backward()
+    assert not logits.grad[1, 1].any()
+    assert logits.grad[0, 1].any()
+    logits.grad = None
+    tversky_bce(logits, targets).backward()
+    assert logits.grad[1, 1].all()
+
+
+def test_a_small_lesion_weighs_as_much_as_a_large_one():
+    small = torch.zeros(1, 2, 4, 5, 6)
+    small[0, :, 1, 2, 3] = 1
+    logits = noise()[:1].requires_grad_()
+    tversky(logits, small).backward()
+    alone, logits.grad = logits.grad, None
+    tversky(torch.cat([logits, noise()[1:]]), torch.cat([small, torch.ones_like(small)])).backward()
+    torch.testing.assert_close(logits.grad, alone / 2)
+
+
+def test_what_is_missed_costs_more_than_what_is_too_much():
+    targets = torch.zeros(1, 2, 4, 5, 6)
+    targets[:, :, :2] = 1
+    missed, extra = (2 * targets - 1) * 20, (2 * targets - 1) * 20
+    missed[:, :, 1], extra[:, :, 2] = -20, 20
+    assert tversky(missed, targets) > 1.5 * tversky(extra, targets)
+
+
+def test_no_window_with_any_class_costs_no_tversky():
+    assert tversky(noise(), torch.zeros(2, 2, 4, 5, 6)).item() == 0

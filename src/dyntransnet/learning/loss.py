@@ -21,6 +21,9 @@ Loss = Callable[[Logits, Logits], Scalar]
 SMOOTH = 1.0
 """Added to both sides of the Dice ratio: a window without tumor still gives a gradient."""
 
+EXTRA, MISSED = 0.3, 0.7
+"""What a voxel costs that is marked in vain, and one that is missed, in the Tversky index."""
+
 _focal = FocalLoss(gamma=2.0)
 _paper_dice = DiceLoss(sigmoid=True, squared_pred=True, smooth_nr=0.0, smooth_dr=1e-5)
 
@@ -36,6 +39,30 @@ def soft_dice(logits: Logits, targets: Logits) -> Scalar:
     parts = [(probabilities * targets).sum(axes), probabilities.sum(axes), targets.sum(axes)]
     both, predicted, true = summed(torch.stack(parts))
     return 1 - ((2 * both + SMOOTH) / (predicted + true + SMOOTH)).mean()
+
+
+def tversky(logits: Logits, targets: Logits) -> Scalar:
+    """One minus the Tversky index of each window that holds a class, averaged over them.
+
+    A window counts by itself, so that a small lesion weighs as much as a large one elsewhere in
+    the batch; what is missed counts more than what is too much. Windows without the class are
+    left to the loss that this one is added to.
+
+    Source:
+        Salehi et al., Tversky loss function, https://arxiv.org/abs/1706.05721
+    """
+    probabilities, axes = logits.sigmoid(), (2, 3, 4)
+    both, true = (probabilities * targets).sum(axes), targets.sum(axes)
+    extra, missed = probabilities.sum(axes) - both, true - both
+    index = (both + SMOOTH) / (both + EXTRA * extra + MISSED * missed + SMOOTH)
+    there = (true > 0).to(index.dtype)
+    lost, windows = summed(torch.stack([((1 - index) * there).sum(0), there.sum(0)]))
+    return (lost / windows.clamp(min=1)).mean()
+
+
+def tversky_bce(logits: Logits, targets: Logits) -> Scalar:
+    """Tversky of each window plus binary cross-entropy: for small lesions beside large ones."""
+    return tversky(logits, targets) + binary_cross_entropy_with_logits(logits, targets)
 
 
 def dice_bce(logits: Logits, targets: Logits) -> Scalar:
@@ -63,7 +90,12 @@ def paper_dice(logits: Logits, targets: Logits) -> Scalar:
     return loss
 
 
-LOSSES: dict[str, Loss] = {"dice_bce": dice_bce, "dice_focal": dice_focal, "dice": paper_dice}
+LOSSES: dict[str, Loss] = {
+    "dice_bce": dice_bce,
+    "dice_focal": dice_focal,
+    "dice": paper_dice,
+    "tversky_bce": tversky_bce,
+}
 
 
 def supervise(loss: Loss, logits: Tensor | Sequence[Tensor], targets: Logits) -> Scalar:
