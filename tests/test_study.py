@@ -10,6 +10,7 @@ from dyntransnet.study import Study, load, load_study
 
 ROOT = Path(__file__).parents[1]
 OURS = ROOT / "experiments/params.yaml"
+LITS = ROOT / "experiments/lits.yaml"
 
 
 def changed(tmp_path, **values) -> Path:
@@ -24,11 +25,22 @@ def test_a_file_with_variants_is_a_study_and_one_without_is_not():
     assert isinstance(load(ROOT / "params.yaml"), Params)
 
 
-@pytest.mark.parametrize("name", yaml.safe_load(OURS.read_text())["variants"])
-def test_every_variant_of_ours_can_be_trained(name):
-    network, train = load_study(OURS).training(name, seed=3, fold=1)
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (path, name)
+        for path, key in ((OURS, "variants"), (LITS, "chosen"))
+        for name in yaml.safe_load(path.read_text())[key]
+    ],
+)
+def test_every_variant_of_ours_can_be_trained(path, name):
+    network, train = load_study(path).training(name, seed=3, fold=1)
     build(network, train.patch_size)
     assert (train.seed, train.fold, train.keep) == (3, 1, "last")
+
+
+def test_the_study_on_scans_chooses_among_the_same_variants():
+    assert load_study(LITS).variants == load_study(OURS).variants
 
 
 def test_a_variant_changes_what_it_says_and_nothing_else(tmp_path):
