@@ -26,7 +26,7 @@ def with_value(folder: Path, key: str, value: object) -> Path:
 
 def test_the_params_of_this_repository_are_sound():
     params = Params.load(OURS)
-    assert params.preprocess.window_hu[0] < params.preprocess.window_hu[1]
+    assert params.preprocess.intensity.low_hu < params.preprocess.intensity.high_hu
     assert params.train.fold == "all" or params.train.fold < params.split.folds
 
 
@@ -62,13 +62,12 @@ def test_missing_keys_are_named(tmp_path, key):
         ("split.fold_cases", [[]], "tuple should have at least 1 item .*"),
         ("split.test_share", 1.0, "input should be less than 1, got 1.0"),
         ("preprocess.spacing_mm", [3, 3], r"field required|must be given"),
-        ("preprocess.window_hu", [240, -160], r"low must be below high, got \[240, -160\]"),
         ("train.precision", "fp8", "input should be 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("train.learning_rate", 0, "input should be greater than 0, got 0"),
         ("train.learning_rate", float("inf"), "input should be a finite number, got inf"),
         ("train.augment.flip_axes", ["w"], "input should be 'x', 'y' or 'z', got 'w'"),
         ("train.overlap", 1, "input should be less than 1, got 1"),
-        ("ingest.layout", "msd", "input should be .*'lits', got 'msd'"),
+        ("ingest.layout", "idrid", "input should be .*'dicom', got 'idrid'"),
         ("register.min_dice_liver", 85, "input should be less than or equal to 1, got 85"),
         (
             "publish.backend",

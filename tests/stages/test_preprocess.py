@@ -13,7 +13,8 @@ from dyntransnet.scoring.metrics import dice
 from dyntransnet.stages.preprocess import CENTERS_KEPT, label_on_grid, run
 from dyntransnet.stages.preprocess import _centers as centers_of
 
-PARAMS = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), window_hu=(-160, 240))
+RULE = IntensityWindow(low_hu=-160, high_hu=240)
+PARAMS = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), intensity=RULE)
 GRIDS = {"volume-0": affine_of(), "volume-1": affine_of(code="PIR", tilt_deg=6)}
 
 
@@ -34,7 +35,7 @@ def test_images_are_what_the_network_will_be_fed(cache, name):
     scan, _ = case_of(affine=GRIDS[name])
     volume = Placement.of(SHAPE, scan.affine, PARAMS.spacing_mm).volume_of(scan.voxels)
     image = np.load(cache / name / "image.npy", mmap_mode="r")
-    expected = normalize(volume, IntensityWindow(low_hu=-160, high_hu=240))
+    expected = normalize(volume, RULE)
     np.testing.assert_allclose(image, expected, atol=2e-3)  # float16 and NIfTI's float32 affine
     assert image.dtype == np.float16
 
@@ -57,7 +58,7 @@ def test_windows_are_centered_on_voxels_of_their_class(cache, part, label):
 def test_the_cache_says_what_it_was_made_with(cache):
     assert json.loads((cache / "grid.json").read_text()) == {
         "spacing_mm": [2.0, 3.0, 2.5],
-        "window_hu": [-160.0, 240.0],
+        "intensity": {"kind": "window", "low_hu": -160.0, "high_hu": 240.0},
     }
     assert sorted(path.name for path in cache.iterdir()) == ["grid.json", *GRIDS]
 
