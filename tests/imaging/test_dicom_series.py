@@ -127,6 +127,9 @@ def test_positions_rounded_by_a_scanner_are_taken_as_even(tmp_path):
             {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]},
             r"a slice's axes must be .* got \[1\.0, 0\.0",
         ),
+        ({"ImagePositionPatient": [1, 2]}, r"a slice's position must be 3 .* got 2 and 6"),
+        ({"ImageOrientationPatient": [1, 0, 0]}, r"a slice's position must be 3 .* got 3 and 3"),
+        ({"PixelSpacing": [1]}, r"DICOM files must be whole, got \w+ from one"),
         ({"Rows": 50}, r"slice 1 of 13 must have 1900 bytes of pixels, got 912$"),
     ],
 )

@@ -12,7 +12,6 @@ from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import Mask, Scan, read_mask, read_scan
 from dyntransnet.stages.ingest import run
 
-
 OURS = LabelParams(liver=(1,), tumor=(2,), others="refused")
 
 

@@ -212,12 +212,17 @@ def plane_of(
         who: what messages call its case.
 
     Raises:
-        ScanError: the directions are no unit vectors at a right angle, or the spacing is
-            not positive.
+        ScanError: there are too few numbers, the directions are no unit vectors at a right
+            angle, or the spacing is not positive.
     """
     place, both, (between_rows, between_columns) = (
         np.array([float(value) for value in values]) for values in (position, directions, spacing)
     )
+    if (place.size, both.size) != (3, 6):
+        raise ScanError(
+            f"{who}: a slice's position must be 3 numbers and its direction 6, "
+            f"got {place.size} and {both.size}"
+        )
     across, down = both[:3], both[3:]
     products = np.array([across @ across, down @ down, across @ down])
     if not np.abs(products - (1, 1, 0)).max() <= UNIT_TOLERANCE or not np.isfinite(place).all():

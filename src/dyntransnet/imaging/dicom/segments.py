@@ -35,7 +35,8 @@ CODES = {
 SCHEMES = {"99SDM": "SRT", "SNM3": "SRT"}
 """Older names of a coding scheme."""
 
-KINDS = ("BINARY", "FRACTIONAL")
+FRACTIONAL = "FRACTIONAL"
+KINDS = ("BINARY", FRACTIONAL)
 
 DRAWN_ON = "ReferencedSeriesSequence"
 
@@ -154,10 +155,10 @@ def _code_of(sequence: Any) -> Label | None:
 
 
 def _labeled_frames(found: pydicom.Dataset, labels: dict[int, Label], case: str) -> list[Frame]:
-    pixels = found.pixel_array.reshape(-1, found.Rows, found.Columns)
-    half = 0.5 * int(found.get("MaximumFractionalValue") or 1)
+    full = int(found.MaximumFractionalValue) if found.SegmentationType == FRACTIONAL else 1
+    pixels = found.pixel_array.reshape(-1, found.Rows, found.Columns) >= 0.5 * full
     frames = []
-    for values, groups in zip(pixels, found.PerFrameFunctionalGroupsSequence, strict=True):
+    for inside, groups in zip(pixels, found.PerFrameFunctionalGroupsSequence, strict=True):
         number = int(_group(found, groups, "SegmentIdentification").ReferencedSegmentNumber)
         if number in labels:
             plane = plane_of(
@@ -167,7 +168,7 @@ def _labeled_frames(found: pydicom.Dataset, labels: dict[int, Label], case: str)
                 _group(found, groups, "PixelMeasures").PixelSpacing,
                 case,
             )
-            frames.append(Frame(labels[number], plane, np.argwhere(half <= values.T)))
+            frames.append(Frame(labels[number], plane, np.argwhere(inside.T)))
     return frames
 
 
