@@ -7,6 +7,8 @@ from pydantic import ValidationError
 from dyntransnet.config import Params
 from dyntransnet.errors import ParamsError
 
+ZSCORE = {"kind": "zscore", "percentiles": [0.5, 99.5], "deviations": 3.0}
+LABELS = {"liver": [1, 2], "tumor": [2], "others": "refused"}
 OURS = Path(__file__).parents[1] / "params.yaml"
 
 
@@ -62,6 +64,16 @@ def test_missing_keys_are_named(tmp_path, key):
         ("split.fold_cases", [[]], "tuple should have at least 1 item .*"),
         ("split.test_share", 1.0, "input should be less than 1, got 1.0"),
         ("preprocess.spacing_mm", [3, 3], r"field required|must be given"),
+        ("preprocess.intensity", {"kind": "minmax"}, "input tag 'minmax'.*"),
+        (
+            "preprocess.intensity",
+            {"kind": "window", "low_hu": 240, "high_hu": -160},
+            "low must be below high, got 240 and -160$",
+        ),
+        ("ingest.modality", "PT", "input should be 'CT' or 'MR', got 'PT'"),
+        ("ingest.labels.others", "kept", "input should be 'refused' or 'background', got 'kept'"),
+        ("ingest.labels.liver", [0], r"input should be greater than 0, got 0"),
+        ("ingest.labels", LABELS, "liver and tumor must not share a value, got 2 in both$"),
         ("train.precision", "fp8", "input should be 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("train.learning_rate", 0, "input should be greater than 0, got 0"),
         ("train.learning_rate", float("inf"), "input should be a finite number, got inf"),
@@ -78,7 +90,21 @@ def test_missing_keys_are_named(tmp_path, key):
 )
 def test_wrong_values_are_named_with_their_rule(tmp_path, key, value, rule):
     path = with_value(tmp_path, key, value)
-    with pytest.raises(ParamsError, match=rf"params\.yaml: {key}(\.\d)?: ({rule})"):
+    with pytest.raises(ParamsError, match=rf"params\.yaml: {key}(\.\d|\.window)?: ({rule})"):
+        Params.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"ingest.modality": "MR"}, "window, which is for CT"),
+        ({"preprocess.intensity": ZSCORE}, "zscore, which is for MR"),
+    ],
+)
+def test_a_rule_for_the_other_modality_is_refused(tmp_path, changes, kind):
+    for key, value in changes.items():
+        path = with_value(tmp_path, key, value)
+    with pytest.raises(ParamsError, match=rf"preprocess\.intensity must be a rule .*got {kind}$"):
         Params.load(path)
 
 

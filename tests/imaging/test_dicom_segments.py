@@ -111,7 +111,7 @@ def test_segments_of_another_spacing_are_refused(tmp_path):
     [
         ({"segments": [(1, KIDNEY), (2, MASS)]}, r"a segment must be coded as liver .*, got none$"),
         ({"world": "1.2.3"}, r"a segmentation must share the scan's world, got another one$"),
-        ({"kind": "LABELMAP"}, r"must be BINARY or FRACTIONAL, got LABELMAP$"),
+        ({"kind": "LABELMAP"}, r"must be BINARY or FRACTIONAL, got another kind$"),
     ],
 )
 def test_segmentations_that_do_not_fit_are_refused(tmp_path, changes, message):
@@ -132,11 +132,28 @@ def test_segmentations_without_a_part_are_refused(tmp_path, lost):
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("tags", "shown"),
+    [
+        ({"NumberOfFrames": 3}, r"got 3 frames, 1368 pixels"),
+        ({"Rows": 60_000, "Columns": 60_000}, r"got 26 frames, 93600000000 pixels"),
+    ],
+)
+def test_segmentations_of_another_size_than_they_have_are_refused(tmp_path, tags, shown):
+    path = save_segmentation(tmp_path / "seg", MASK)
+    found = pydicom.dcmread(path)
+    for name, value in tags.items():
+        setattr(found, name, value)
+    found.save_as(path)
+    with pytest.raises(ScanError, match=rf"^case: a segmentation must say .* {shown}$"):
+        read(path)
+
+
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
 def test_cut_off_segmentations_are_refused_without_a_word_of_their_content(tmp_path, kept, capfd):
     path = save_segmentation(tmp_path / NAME, MASK)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
-    with pytest.raises(ScanError, match=r"^case: DICOM files must be whole") as caught:
+    with pytest.raises(ScanError, match=r"^case: (DICOM files|a segmentation) must ") as caught:
         read(path)
     said = str(caught.value) + "".join(capfd.readouterr())
     assert NAME not in said

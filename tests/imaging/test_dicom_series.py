@@ -1,3 +1,4 @@
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from pydicom.uid import (
 from builders import SPACING, affine_of, case_of
 from dicoms import NAME, PERSON, save_series
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.dicom.headers import dicom_files, read_header
+from dyntransnet.imaging.dicom.files import dicom_files
+from dyntransnet.imaging.dicom.headers import read_header
 from dyntransnet.imaging.dicom.series import choose_series, read_series
 from dyntransnet.imaging.scan import Scan, read_scan, spacing_of, write_scan
 
@@ -129,6 +131,7 @@ def test_positions_rounded_by_a_scanner_are_taken_as_even(tmp_path):
         ),
         ({"ImagePositionPatient": [1, 2]}, r"a slice's position must be 3 .* got 2 and 6"),
         ({"ImageOrientationPatient": [1, 0, 0]}, r"a slice's position must be 3 .* got 3 and 3"),
+        ({"Columns": 60_000}, r"a slice must have at most 4096 rows and columns, got 60000"),
         ({"PixelSpacing": [1]}, r"DICOM files must be whole, got \w+ from one"),
         ({"Rows": 50}, r"slice 1 of 13 must have 1900 bytes of pixels, got 912$"),
     ],
@@ -203,6 +206,20 @@ def test_cut_off_files_are_refused_without_a_word_of_their_content(tmp_path, syn
     said = str(caught.value) + "".join(capfd.readouterr())
     assert "\n" not in str(caught.value)
     assert not any(secret in said for secret in (NAME, PERSON, path.name, str(tmp_path)))
+
+
+def test_a_file_that_would_unpack_to_gigabytes_is_refused(tmp_path):
+    path = save_series(tmp_path, scan_of(), syntax=DeflatedExplicitVRLittleEndian)[4]
+    stored = path.read_bytes()
+    start = 144 + pydicom.filereader.read_file_meta_info(path).FileMetaInformationGroupLength
+    whole = zlib.decompress(stored[start:], -zlib.MAX_WBITS)
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(whole)
+    packed += b"".join(packer.compress(bytes(2**24)) for _ in range(20)) + packer.flush()
+    path.write_bytes(stored[:start] + packed)
+    assert path.stat().st_size < 2**20
+    with pytest.raises(ScanError, match=r"^case: DICOM files must be whole"):
+        read(tmp_path)
 
 
 def test_headers_hold_no_name(tmp_path):

@@ -23,7 +23,6 @@ Voxels = Int16[np.ndarray, "x y z"] | Float32[np.ndarray, "x y z"]
 Affine = Float64[np.ndarray, "4 4"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""What turns DICOM's and ITK's world into ours, and back."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI_FLOATS = {"16": "f4", "64": "f8"}
@@ -217,12 +216,8 @@ def check_finite(values: np.ndarray, case: str) -> None:
 def _cause(error: RuntimeError) -> str:
     """The last line of an ITK message that says why; "Reason" holds a stale errno."""
     lines = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith("Reason: ")]
-    return (
-        "got " + lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ")
-        if lines
-        else "got an error"
-    )
+    said = [line for line in lines if line and not line.startswith("Reason: ")] or ["an error"]
+    return "got " + said[-1].split("): ")[-1].removeprefix("sitk::ERROR: ")
 
 
 def _fits_int16(array: np.ndarray) -> bool:

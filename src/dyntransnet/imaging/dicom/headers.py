@@ -1,22 +1,14 @@
 """What the files of a folder say that choosing a series and its geometry need."""
 
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
 
 from dyntransnet.errors import ScanError
-
-MAGIC_AT = 128
-MAGIC = b"DICM"
+from dyntransnet.imaging.dicom.files import read_tags, refusing_damage
 
 TAGS = (
     "Modality",
@@ -36,22 +28,8 @@ TAGS = (
 )
 """All that is read of an image's header."""
 
-PIXEL_TAGS = ("Rows", "Columns", "BitsAllocated", "PixelData")
-
-DAMAGE = (
-    InvalidDicomError,
-    OSError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-)
-"""How pydicom meets damaged files."""
+MAX_EDGE = 4096
+"""Rows and columns: no scanner's, and what a damaged header may ask memory for."""
 
 UNIT_TOLERANCE = 1e-3
 """How far directions may be from length 1 and from a right angle."""
@@ -112,21 +90,6 @@ class Header:
     plane: Plane | None
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(MAGIC_AT)
-            return stream.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
-
-
-def dicom_files(folder: Path) -> list[Path]:
-    """A folder's DICOM files, at any depth."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and is_dicom(path))
-
-
 def read_header(path: Path, who: str) -> Header:
     """Read one file's header.
 
@@ -145,58 +108,12 @@ def read_header(path: Path, who: str) -> Header:
             series=_text(found, "SeriesInstanceUID"),
             study=_text(found, "StudyInstanceUID"),
             person=_text(found, "PatientID"),
-            number=_text(found, "SeriesNumber"),
+            number=_digits(found, "SeriesNumber"),
             frame_of_reference=_text(found, "FrameOfReferenceUID"),
             frames=int(found.get("NumberOfFrames") or 1),
             is_localizer="LOCALIZER" in (found.get("ImageType") or ()),
             plane=_plane(found, who),
         )
-
-
-def read_tags(path: Path, tags: Sequence[str]) -> pydicom.Dataset:
-    """Read some tags of a file; to be called, and its values used, while refusing damage."""
-    pixels = "PixelData" in tags
-    return pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=list(tags))
-
-
-def check_pixels(path: Path, who: str) -> None:
-    """Make sure that an image that is not compressed has all of its pixels; GDCM does not.
-
-    Args:
-        path: a DICOM file.
-        who: what messages call the image.
-
-    Raises:
-        ScanError: there are fewer than its size and bits need.
-    """
-    with refusing_damage(who):
-        found = read_tags(path, PIXEL_TAGS)
-        if found.file_meta.TransferSyntaxUID.is_encapsulated:
-            return
-        needed = found.Rows * found.Columns * found.BitsAllocated // 8
-        held = len(found.PixelData)
-    if held < needed:
-        raise ScanError(f"{who} must have {needed} bytes of pixels, got {held}")
-
-
-@contextmanager
-def refusing_damage(who: str) -> Iterator[None]:
-    """Have a damaged file's errors become ours, without pydicom's words: they may quote it.
-
-    Args:
-        who: what messages call its case.
-
-    Raises:
-        ScanError: within the block pydicom gave up; its warnings are dropped.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except DAMAGE as error:
-        raise ScanError(
-            f"{who}: DICOM files must be whole, got {type(error).__name__} from one"
-        ) from error
 
 
 def plane_of(
@@ -212,12 +129,16 @@ def plane_of(
         who: what messages call its case.
 
     Raises:
-        ScanError: there are too few numbers, the directions are no unit vectors at a right
-            angle, or the spacing is not positive.
+        ScanError: the slice is too large, there are too few numbers, the directions are no
+            unit vectors at a right angle, or the spacing is not positive.
     """
     place, both, (between_rows, between_columns) = (
         np.array([float(value) for value in values]) for values in (position, directions, spacing)
     )
+    if max(shape) > MAX_EDGE:
+        raise ScanError(
+            f"{who}: a slice must have at most {MAX_EDGE} rows and columns, got {max(shape)}"
+        )
     if (place.size, both.size) != (3, 6):
         raise ScanError(
             f"{who}: a slice's position must be 3 numbers and its direction 6, "
@@ -251,6 +172,12 @@ def _plane(found: pydicom.Dataset, who: str) -> Plane | None:
     if not (position and directions and spacing and found.get("Rows") and found.get("Columns")):
         return None
     return plane_of((int(found.Rows), int(found.Columns)), position, directions, spacing, who)
+
+
+def _digits(found: pydicom.Dataset, name: str) -> str:
+    """A number that may be shown; in a damaged header anything may stand there."""
+    text = _text(found, name)
+    return text if text.isdecimal() else ""
 
 
 def _text(found: pydicom.Dataset, name: str) -> str:

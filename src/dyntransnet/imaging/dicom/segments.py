@@ -10,7 +10,8 @@ import pydicom
 
 from dyntransnet.contract import Label
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.dicom.headers import Plane, plane_of, read_tags, refusing_damage
+from dyntransnet.imaging.dicom.files import read_tags, refusing_damage
+from dyntransnet.imaging.dicom.headers import Plane, plane_of
 from dyntransnet.imaging.scan import LPS_TO_RAS, Mask, Scan
 
 CODES = {
@@ -58,6 +59,9 @@ TAGS = (
     "PixelRepresentation",
     "PixelData",
 )
+
+MAX_PIXELS = 2**29
+"""Of all frames together: four segments of 512 slices."""
 
 OFF_GRID = 0.25
 """How far a segment's pixel may lie from a voxel of the scan, in voxels."""
@@ -132,8 +136,14 @@ def _frames(path: Path, frame_of_reference: str, case: str) -> list[Frame]:
 
 def _check_kind(found: pydicom.Dataset, frame_of_reference: str, case: str) -> None:
     if found.SegmentationType not in KINDS:
+        # Not what it says: in a damaged header anything may stand there.
+        raise ScanError(f"{case}: a segmentation must be {' or '.join(KINDS)}, got another kind")
+    frames = len(found.PerFrameFunctionalGroupsSequence)
+    pixels = found.Rows * found.Columns * int(found.NumberOfFrames)
+    if int(found.NumberOfFrames) != frames or pixels > MAX_PIXELS:
         raise ScanError(
-            f"{case}: a segmentation must be {' or '.join(KINDS)}, got {found.SegmentationType}"
+            f"{case}: a segmentation must say of each of its {frames} frames where it lies, and "
+            f"have at most {MAX_PIXELS} pixels, got {found.NumberOfFrames} frames, {pixels} pixels"
         )
     own = str(found.get("FrameOfReferenceUID") or "")
     if own and frame_of_reference and own != frame_of_reference:

@@ -7,7 +7,8 @@ import SimpleITK as sitk
 
 from dyntransnet.contract import Modality
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.dicom.headers import Header, Plane, check_pixels
+from dyntransnet.imaging.dicom.files import check_pixels
+from dyntransnet.imaging.dicom.headers import Header, Plane
 from dyntransnet.imaging.scan import LPS_TO_RAS, Affine, Scan, to_voxels
 
 MIN_SLICES = 2

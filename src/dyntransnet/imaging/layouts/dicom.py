@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dyntransnet.contract import Modality
 from dyntransnet.errors import DatasetError, ScanError
-from dyntransnet.imaging.dicom.headers import Header, dicom_files, is_dicom, read_header
+from dyntransnet.imaging.dicom.files import dicom_files, is_dicom
+from dyntransnet.imaging.dicom.headers import Header, read_header
 from dyntransnet.imaging.dicom.segments import read_segments, referenced_series
 from dyntransnet.imaging.dicom.series import choose_series, read_series, stack
 from dyntransnet.imaging.labels import Numbering
