@@ -7,11 +7,13 @@ import numpy as np
 import yaml
 
 from dyntransnet.config import AugmentParams, LesionParams, Params, PreprocessParams, TrainParams
+from dyntransnet.contract import IntensityWindow
 from dyntransnet.imaging.intensity import AIR
 
 Shape = tuple[int, int, int]
 
 SHAPE: Shape = (22, 30, 26)
+WINDOW = IntensityWindow(low_hu=-160, high_hu=240)
 OURS = Path(__file__).parents[1] / "params.yaml"
 
 SMALL = {"embed_dim": 8, "depths": [1, 1], "heads": [1, 2], "windows": [2, None], "stem_dim": 4}
@@ -49,6 +51,7 @@ def save_case(folder: Path, label: np.ndarray, image: np.ndarray | None = None) 
     folder.mkdir(parents=True)
     np.save(folder / "image.npy", image.astype(np.float16))
     np.save(folder / "label.npy", label.astype(np.uint8))
+    np.save(folder / "air.npy", np.float16(AIR))
     for name, inside in (("liver", label > 0), ("tumor", label == 2)):
         np.save(folder / f"{name}.npy", np.argwhere(inside).astype(np.int16))
 
@@ -58,7 +61,7 @@ def save_workspace(root: Path, *, cases: int = 3) -> Path:
     names = [f"volume-{index}" for index in range(cases)]
     for seed, name in enumerate(names):
         save_case(root / "cache" / name, balls(seed=seed))
-    grid = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), window_hu=(-160, 240))
+    grid = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), intensity=WINDOW)
     (root / "cache" / "grid.json").write_text(grid.model_dump_json())
     fold = {"train": names[:-1], "validation": names[-1:]}
     (root / "splits.json").write_text(json.dumps({"folds": [fold, fold], "test": []}))

@@ -8,6 +8,7 @@ import yaml
 from typer.main import get_command
 
 from builders import case_of, save_lits
+from dyntransnet.atomic import sha256_of
 from dyntransnet.cli import app
 from dyntransnet.imaging.scan import write_mask, write_scan
 
@@ -97,6 +98,19 @@ def test_a_bad_dataset_is_one_line_for_each_case(tmp_path):
     assert first == "error: lits: 2 problem(s) found, nothing was written"
     assert [line.split(":")[0] for line in lines] == ["  volume-1", "  volume-2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lits", "params.yaml"]
+
+
+def test_who_asks_is_told_where_a_case_lies(tmp_path):
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["ingest"] |= {"layout": "auto", "source": "data"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    scan, mask = case_of()
+    write_scan(scan, tmp_path / "data/images/Doe.nii.gz")
+    write_mask(mask, tmp_path / "data/masks/Doe.nii.gz")
+    (line,) = run("cases", "data", cwd=tmp_path).stdout.splitlines()
+    case, patient, origin = line.split("\t")
+    assert case == patient == f"case-{sha256_of(tmp_path / origin)[:10]}"
+    assert origin == "data/images/Doe.nii.gz"
 
 
 def test_scores_are_printed_and_written(tmp_path):

@@ -7,6 +7,8 @@ from pydantic import ValidationError
 from dyntransnet.config import Params
 from dyntransnet.errors import ParamsError
 
+ZSCORE = {"kind": "zscore", "percentiles": [0.5, 99.5], "deviations": 3.0}
+LABELS = {"liver": [1, 2], "tumor": [2], "others": "refused"}
 OURS = Path(__file__).parents[1] / "params.yaml"
 
 
@@ -26,7 +28,7 @@ def with_value(folder: Path, key: str, value: object) -> Path:
 
 def test_the_params_of_this_repository_are_sound():
     params = Params.load(OURS)
-    assert params.preprocess.window_hu[0] < params.preprocess.window_hu[1]
+    assert params.preprocess.intensity.low_hu < params.preprocess.intensity.high_hu
     assert params.train.fold == "all" or params.train.fold < params.split.folds
 
 
@@ -62,13 +64,22 @@ def test_missing_keys_are_named(tmp_path, key):
         ("split.fold_cases", [[]], "tuple should have at least 1 item .*"),
         ("split.test_share", 1.0, "input should be less than 1, got 1.0"),
         ("preprocess.spacing_mm", [3, 3], r"field required|must be given"),
-        ("preprocess.window_hu", [240, -160], r"low must be below high, got \[240, -160\]"),
+        ("preprocess.intensity", {"kind": "minmax"}, "input tag 'minmax'.*"),
+        (
+            "preprocess.intensity",
+            {"kind": "window", "low_hu": 240, "high_hu": -160},
+            "low must be below high, got 240 and -160$",
+        ),
+        ("ingest.modality", "PT", "input should be 'CT' or 'MR', got 'PT'"),
+        ("ingest.labels.others", "kept", "input should be 'refused' or 'background', got 'kept'"),
+        ("ingest.labels.liver", [0], r"input should be greater than 0, got 0"),
+        ("ingest.labels", LABELS, "liver and tumor must not share a value, got 2 in both$"),
         ("train.precision", "fp8", "input should be 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("train.learning_rate", 0, "input should be greater than 0, got 0"),
         ("train.learning_rate", float("inf"), "input should be a finite number, got inf"),
         ("train.augment.flip_axes", ["w"], "input should be 'x', 'y' or 'z', got 'w'"),
         ("train.overlap", 1, "input should be less than 1, got 1"),
-        ("ingest.layout", "msd", "input should be .*'lits', got 'msd'"),
+        ("ingest.layout", "idrid", "input should be .*'dicom', got 'idrid'"),
         ("register.min_dice_liver", 85, "input should be less than or equal to 1, got 85"),
         (
             "publish.backend",
@@ -79,7 +90,21 @@ def test_missing_keys_are_named(tmp_path, key):
 )
 def test_wrong_values_are_named_with_their_rule(tmp_path, key, value, rule):
     path = with_value(tmp_path, key, value)
-    with pytest.raises(ParamsError, match=rf"params\.yaml: {key}(\.\d)?: ({rule})"):
+    with pytest.raises(ParamsError, match=rf"params\.yaml: {key}(\.\d|\.window)?: ({rule})"):
+        Params.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"ingest.modality": "MR"}, "window, which is for CT"),
+        ({"preprocess.intensity": ZSCORE}, "zscore, which is for MR"),
+    ],
+)
+def test_a_rule_for_the_other_modality_is_refused(tmp_path, changes, kind):
+    for key, value in changes.items():
+        path = with_value(tmp_path, key, value)
+    with pytest.raises(ParamsError, match=rf"preprocess\.intensity must be a rule .*got {kind}$"):
         Params.load(path)
 
 

@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dyntransnet.config import Params
 from dyntransnet.errors import ParamsError
@@ -54,6 +55,18 @@ def test_options_of_another_network_do_not_stay(params, tmp_path):
     for name in ("one", "other"):
         use(name, params=params, folder=tmp_path)
     assert Params.load(params).network == Params.load(OURS).network
+
+
+def test_a_recipe_leaves_the_intensities_of_mri_alone(params):
+    values = yaml.safe_load(params.read_text())
+    rule = {"kind": "zscore", "percentiles": [0.5, 99.5], "deviations": 3.0}
+    values["ingest"]["modality"] = "MR"
+    values["preprocess"]["intensity"] = rule
+    params.write_text(yaml.safe_dump(values))
+    use("paper_like", params=params, folder=RECIPES)
+    found = Params.load(params).preprocess
+    assert found.intensity.model_dump(mode="json") == rule
+    assert found.spacing_mm == (1.5, 1.5, 2.0)
 
 
 def test_an_unknown_recipe_is_refused(params):

@@ -157,6 +157,16 @@ def gate(
 
 
 @app.command()
+def cases(source: Source) -> None:
+    """List a dataset's cases, the patient of each, and where it lies; nothing is stored."""
+    from dyntransnet.imaging.layouts import find_cases
+
+    params = study.load().ingest
+    for case in find_cases(source, params.layout, modality=params.modality):
+        print(case.id, case.patient, case.origin, sep="\t")
+
+
+@app.command()
 def phantoms(recipes: Source, out: Out) -> None:
     """Write synthetic scans with their masks, in LiTS layout."""
     from dyntransnet.imaging.phantom.recipes import read_recipes, write_phantoms

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from dyntransnet.contract import NetworkSpec
+from dyntransnet.contract import IntensityRule, Modality, NetworkSpec
 from dyntransnet.errors import ParamsError
 
 PARAMS_FILE = Path("params.yaml")
@@ -37,11 +37,27 @@ class Section(BaseModel):
 Known = TypeVar("Known", bound=Section)
 
 
-class IngestParams(Section):
-    """Where the dataset is, and how its authors laid it out."""
+class LabelParams(Section):
+    """Which voxel values of a dataset's masks are liver and tumor; 0 is background."""
 
-    layout: Literal["phantom", "lits"]
+    liver: tuple[PositiveInt, ...]
+    tumor: tuple[PositiveInt, ...]
+    others: Literal["refused", "background"]
+
+    @model_validator(mode="after")
+    def _apart(self) -> "LabelParams":
+        if both := sorted({*self.liver} & {*self.tumor}):
+            raise ValueError(f"liver and tumor must not share a value, got {both[0]} in both")
+        return self
+
+
+class IngestParams(Section):
+    """Where the dataset is, what it shows, and how its authors laid it out."""
+
+    layout: Literal["auto", "phantom", "lits", "msd", "atlas", "plain", "dicom"]
     source: Path
+    modality: Modality
+    labels: LabelParams
 
 
 class SplitParams(Section):
@@ -56,17 +72,10 @@ class SplitParams(Section):
 
 
 class PreprocessParams(Section):
-    """The grid and intensity range the network sees."""
+    """The grid and the intensities the network sees."""
 
     spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
-    window_hu: tuple[float, float]
-
-    @field_validator("window_hu")
-    @classmethod
-    def _low_below_high(cls, window: tuple[float, float]) -> tuple[float, float]:
-        if window[0] >= window[1]:
-            raise ValueError("low must be below high")
-        return window
+    intensity: IntensityRule
 
 
 class LesionParams(Section):
@@ -216,6 +225,16 @@ class Pipeline(Section):
     train: TrainParams
     evaluate: EvaluateParams
 
+    @model_validator(mode="after")
+    def _rule_fits_scans(self) -> "Pipeline":
+        rule = self.preprocess.intensity
+        if rule.modality != self.ingest.modality:
+            raise ValueError(
+                f"preprocess.intensity must be a rule for {self.ingest.modality} "
+                f"(ingest.modality), got {rule.kind}, which is for {rule.modality}"
+            )
+        return self
+
 
 class Params(Pipeline):
     """All of params.yaml: one section per stage, and the network."""
@@ -276,4 +295,6 @@ def _rule(found: Any) -> str:
     if found["type"] == "missing":
         return "must be given, got nothing"
     message = found["msg"].removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]}, got {found['input']!r}"
+    rule = f"{message[0].lower()}{message[1:]}"
+    # A rule about a whole section has named what it found.
+    return rule if isinstance(found["input"], dict) else f"{rule}, got {found['input']!r}"

@@ -6,15 +6,18 @@ model repository. Evaluation and serving prepare scans from it alone.
 
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PositiveFloat,
     PositiveInt,
+    Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -23,6 +26,8 @@ from dyntransnet.errors import ModelError
 
 CONTRACT_FILE = "contract.json"
 ONNX_FILE = "model.onnx"
+
+Modality = Literal["CT", "MR"]
 
 
 class Label(IntEnum):
@@ -42,6 +47,8 @@ class Promise(BaseModel):
 class IntensityWindow(Promise):
     """CT rule: clip Hounsfield units to a window, then map it to [-1, 1]."""
 
+    modality: ClassVar[Modality] = "CT"
+
     kind: Literal["window"] = "window"
     low_hu: float
     high_hu: float
@@ -51,6 +58,43 @@ class IntensityWindow(Promise):
         if self.low_hu >= self.high_hu:
             raise ValueError(f"low must be below high, got {self.low_hu:g} and {self.high_hu:g}")
         return self
+
+
+class IntensityZScore(Promise):
+    """MRI rule: each scan by the mean and standard deviation of its own body.
+
+    Attributes:
+        percentiles: of the body's voxels; values beyond are clipped first. [0, 100] clips
+            nothing within the body.
+        deviations: how many standard deviations from the mean become 1 and -1; what
+            lies farther is clipped.
+    """
+
+    modality: ClassVar[Modality] = "MR"
+
+    kind: Literal["zscore"] = "zscore"
+    percentiles: tuple[float, float]
+    deviations: PositiveFloat
+
+    @field_validator("percentiles")
+    @classmethod
+    def _rise(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= ends[0] < ends[1] <= 100:
+            raise ValueError("percentiles must rise within 0 and 100")
+        return ends
+
+
+def _kind(rule: Any) -> Any:
+    """A rule without a kind is a window: the first contracts knew no other."""
+    kind = rule.get("kind", "window") if isinstance(rule, dict) else getattr(rule, "kind", None)
+    return kind if isinstance(kind, str) else None
+
+
+IntensityRule = Annotated[
+    Annotated[IntensityWindow, Tag("window")] | Annotated[IntensityZScore, Tag("zscore")],
+    Discriminator(_kind),
+]
+"""How voxel values become network input."""
 
 
 class NetworkSpec(Promise):
@@ -81,10 +125,10 @@ class Contract(Promise):
 
     version: Literal[1] = 1
     network: NetworkSpec
-    modality: Literal["CT"] = "CT"
+    modality: Modality = "CT"
     spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     patch_size: tuple[PositiveInt, PositiveInt, PositiveInt]
-    intensity: IntensityWindow
+    intensity: IntensityRule
     classes: tuple[Literal["liver"], Literal["tumor"]] = ("liver", "tumor")
     overlap: float = Field(ge=0, lt=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
@@ -92,6 +136,15 @@ class Contract(Promise):
     output_name: str = "logits"
     manifest_sha256: str
     model_sha256: str
+
+    @model_validator(mode="after")
+    def _rule_fits_modality(self) -> "Contract":
+        if self.modality != self.intensity.modality:
+            raise ValueError(
+                f"modality must be {self.intensity.modality} for intensity "
+                f"{self.intensity.kind}, got {self.modality}"
+            )
+        return self
 
     @classmethod
     def load(cls, folder: Path) -> "Contract":

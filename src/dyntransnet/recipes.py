@@ -16,6 +16,8 @@ FOLDER = Path("recipes")
 def use(name: str, *, params: Path = PARAMS_FILE, folder: Path = FOLDER) -> None:
     """Write a recipe's values over those of params.yaml; its comments stay.
 
+    An intensity rule of another kind stays too: a recipe's window says nothing of MRI.
+
     Args:
         name: a file of the folder, without its ending.
         params: the file to change.
@@ -30,7 +32,9 @@ def use(name: str, *, params: Path = PARAMS_FILE, folder: Path = FOLDER) -> None
         raise ParamsError(f"recipe must be one of {', '.join(known) or 'none'}, got {name!r}")
     text = _round_trip()
     values = text.load(params.read_text())
-    _put(text.load((folder / f"{name}.yaml").read_text()), values)
+    recipe = text.load((folder / f"{name}.yaml").read_text())
+    _leave_other_kind(recipe.get("preprocess", {}), values["preprocess"])
+    _put(recipe, values)
     with new_file(params) as path:
         text.dump(values, path)
         checked(Params, read_yaml(path), params)
@@ -44,6 +48,12 @@ def _round_trip() -> YAML:
         type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     return text
+
+
+def _leave_other_kind(recipe: Any, values: Mapping[str, Any]) -> None:
+    """Drop an intensity rule that would replace one of another kind."""
+    if recipe.get("intensity", {}).get("kind") != values["intensity"]["kind"]:
+        recipe.pop("intensity", None)
 
 
 def _put(recipe: Mapping[str, Any], values: Any) -> None:

@@ -44,6 +44,15 @@ def test_air_without_label_surrounds_a_volume_that_is_smaller(center, edge):
     assert (image == AIR).sum() == (label == 0).sum() == np.prod(edge) - np.prod(VOLUME)
 
 
+def test_what_surrounds_an_mri_is_its_own_air(tmp_path):
+    save_case(tmp_path / "im0", balls())
+    np.save(tmp_path / "im0" / "air.npy", np.float16(-0.5))
+    case = CachedCase.open(tmp_path / "im0")
+    edge = tuple(size + 2 for size in case.image.shape)
+    image, _ = cut(case, np.array([5, 5, 5]), edge)
+    assert image[0].tolist() == np.full(edge[1:], -0.5).tolist()
+
+
 def test_a_window_away_from_the_borders_has_its_center_in_the_middle():
     image, _ = cut(numbered(), np.array([5, 7, 6]), (4, 6, 2))
     assert image[2, 3, 1] == numbered().image[5, 7, 6]

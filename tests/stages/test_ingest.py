@@ -6,15 +6,17 @@ import pytest
 
 from builders import SHAPE, affine_of, case_of, save_lits
 from dyntransnet.atomic import sha256_of
-from dyntransnet.config import IngestParams
+from dyntransnet.config import IngestParams, LabelParams
 from dyntransnet.errors import DatasetError, OutputError
 from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import Mask, Scan, read_mask, read_scan
 from dyntransnet.stages.ingest import run
 
+OURS = LabelParams(liver=(1,), tumor=(2,), others="refused")
+
 
 def ingest(source: Path, out: Path) -> None:
-    params = IngestParams(layout="lits", source=source)
+    params = IngestParams(layout="lits", source=source, modality="CT", labels=OURS)
     run(source, cases=out / "cases", manifest=out / "manifest.json", params=params)
 
 

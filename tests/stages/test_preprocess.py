@@ -3,17 +3,21 @@ import json
 import numpy as np
 import pytest
 
-from builders import CENTER, SHAPE, affine_of, case_of, distance_to
+from builders import CENTER, SHAPE, affine_of, case_of, contract_of, distance_to
 from dyntransnet.config import PreprocessParams
-from dyntransnet.contract import IntensityWindow
+from dyntransnet.contract import IntensityWindow, IntensityZScore
 from dyntransnet.imaging.geometry import Placement, resample
 from dyntransnet.imaging.intensity import normalize
 from dyntransnet.imaging.scan import Mask, write_mask, write_scan
+from dyntransnet.imaging.segment import segment
+from dyntransnet.learning.cache import CachedCase, cut
 from dyntransnet.scoring.metrics import dice
 from dyntransnet.stages.preprocess import CENTERS_KEPT, label_on_grid, run
 from dyntransnet.stages.preprocess import _centers as centers_of
 
-PARAMS = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), window_hu=(-160, 240))
+RULE = IntensityWindow(low_hu=-160, high_hu=240)
+ZSCORE = IntensityZScore(percentiles=(0.5, 99.5), deviations=3)
+PARAMS = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), intensity=RULE)
 GRIDS = {"volume-0": affine_of(), "volume-1": affine_of(code="PIR", tilt_deg=6)}
 
 
@@ -34,7 +38,7 @@ def test_images_are_what_the_network_will_be_fed(cache, name):
     scan, _ = case_of(affine=GRIDS[name])
     volume = Placement.of(SHAPE, scan.affine, PARAMS.spacing_mm).volume_of(scan.voxels)
     image = np.load(cache / name / "image.npy", mmap_mode="r")
-    expected = normalize(volume, IntensityWindow(low_hu=-160, high_hu=240))
+    expected = normalize(volume, RULE)
     np.testing.assert_allclose(image, expected, atol=2e-3)  # float16 and NIfTI's float32 affine
     assert image.dtype == np.float16
 
@@ -57,9 +61,27 @@ def test_windows_are_centered_on_voxels_of_their_class(cache, part, label):
 def test_the_cache_says_what_it_was_made_with(cache):
     assert json.loads((cache / "grid.json").read_text()) == {
         "spacing_mm": [2.0, 3.0, 2.5],
-        "window_hu": [-160.0, 240.0],
+        "intensity": {"kind": "window", "low_hu": -160.0, "high_hu": 240.0},
     }
     assert sorted(path.name for path in cache.iterdir()) == ["grid.json", *GRIDS]
+
+
+@pytest.mark.parametrize("rule", [RULE, ZSCORE], ids=lambda rule: rule.kind)
+def test_a_served_network_sees_what_it_was_trained_on(tmp_path, rule):
+    """One window holds the whole volume, so that what is around it is seen too."""
+    scan, mask = case_of(affine=GRIDS["volume-1"])
+    write_scan(scan, tmp_path / "cases/a/scan.nii.gz")
+    write_mask(mask, tmp_path / "cases/a/mask.nii.gz")
+    run(tmp_path / "cases", tmp_path / "cache", PARAMS.model_copy(update={"intensity": rule}))
+    case = CachedCase.open(tmp_path / "cache/a")
+    edge = tuple(size + 3 for size in case.image.shape)
+    contract = contract_of(
+        intensity=rule, modality=rule.modality, spacing_mm=PARAMS.spacing_mm, patch_size=edge
+    )
+    seen = []
+    segment(scan, lambda windows: seen.append(windows) or np.repeat(windows, 2, axis=1), contract)
+    middle = np.array(case.image.shape) // 2
+    np.testing.assert_allclose(seen[0][0, 0], cut(case, middle, edge)[0], atol=2e-3)
 
 
 @pytest.mark.parametrize("code", ["RAS", "LPS", "SRP"])

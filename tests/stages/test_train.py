@@ -15,7 +15,8 @@ from mlflow import MlflowClient
 
 from caches import SMALL, params_of, save_workspace, train_params
 from dyntransnet.atomic import sha256_of
-from dyntransnet.contract import Contract
+from dyntransnet.config import PreprocessParams
+from dyntransnet.contract import Contract, IntensityZScore
 from dyntransnet.errors import ModelError, ParamsError, TrainingError
 from dyntransnet.learning import loop
 from dyntransnet.learning.checkpoint import WEIGHTS_FILE, load_state
@@ -23,6 +24,7 @@ from dyntransnet.learning.cohort import Cohort
 from dyntransnet.learning.processes import Team
 from dyntransnet.runtimes.torch_runtime import load, load_network
 from dyntransnet.stages import train
+from dyntransnet.stages.train import _contract as contract_of
 from dyntransnet.stages.train import run
 from models import flip_a_bit
 
@@ -171,6 +173,16 @@ def test_the_checkpoint_carries_its_contract(trained):
     assert contract.manifest_sha256 == sha256_of(root / "manifest.json")
     window = torch.zeros(2, 1, *contract.patch_size).numpy()
     assert predict(window).shape == (2, 2, *contract.patch_size)
+
+
+def test_a_contract_says_what_kind_of_scan_its_cache_was_made_of(tmp_path):
+    rule = IntensityZScore(percentiles=(0.5, 99.5), deviations=3)
+    grid = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), intensity=rule)
+    (tmp_path / "grid.json").write_text(grid.model_dump_json())
+    (tmp_path / "manifest.json").write_text("{}")
+    params = params_of()
+    contract = contract_of(tmp_path, tmp_path / "manifest.json", params.network, params.train)
+    assert (contract.modality, contract.intensity) == ("MR", rule)
 
 
 def test_mlflow_knows_what_was_trained_on_what(trained):

@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from jaxtyping import Float32, Float64, Int16, UInt8
 
 from dyntransnet.atomic import new_file
-from dyntransnet.contract import Label
 from dyntransnet.errors import OutputError, ScanError
+from dyntransnet.imaging.labels import OURS, Numbering, to_labels
 
 READABLE = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -22,7 +22,7 @@ WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")
 Voxels = Int16[np.ndarray, "x y z"] | Float32[np.ndarray, "x y z"]
 Affine = Float64[np.ndarray, "4 4"]
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI_FLOATS = {"16": "f4", "64": "f8"}
@@ -84,8 +84,12 @@ def suffix_of(path: Path, allowed: tuple[str, ...]) -> str:
     raise ScanError(f"{path.name}: extension must be one of {', '.join(allowed)}, got {path.name}")
 
 
-def read_scan(path: Path) -> Scan:
+def read_scan(path: Path, case: str | None = None) -> Scan:
     """Read a scan from NIfTI, NRRD or MetaImage.
+
+    Args:
+        path: the file.
+        case: what messages call it; None: by its own name.
 
     Returns:
         int16 voxels where the file's integers fit, else float32.
@@ -94,30 +98,40 @@ def read_scan(path: Path) -> Scan:
         ScanError: the file is missing, damaged, of another format, not one 3D
             image of real numbers, or holds NaN or infinite voxels.
     """
-    case = case_id_of(path)
+    case = case or case_id_of(path)
     array, affine = _read(path, case)
+    return Scan(case, to_voxels(array, case), affine)
+
+
+def read_mask(path: Path, case: str | None = None, numbering: Numbering = OURS) -> Mask:
+    """Read a mask.
+
+    Args:
+        path: the file.
+        case: what messages call it; None: by its own name.
+        numbering: which of its values are liver and tumor.
+
+    Raises:
+        ScanError: as ``read_scan``, or a value is found that is to be refused.
+    """
+    case = case or case_id_of(path)
+    array, affine = _read(path, case)
+    check_finite(array, case)
+    return Mask(to_labels(array, numbering, case), affine)
+
+
+def to_voxels(array: np.ndarray, case: str) -> Voxels:
+    """Integers that fit as int16, whatever else as float32.
+
+    Raises:
+        ScanError: some are NaN or infinite.
+    """
     if np.issubdtype(array.dtype, np.integer) and _fits_int16(array):
-        return Scan(case, array.astype(np.int16, copy=False), affine)
+        return array.astype(np.int16, copy=False)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
         voxels = array.astype(np.float32, copy=False)
     check_finite(voxels, case)
-    return Scan(case, voxels, affine)
-
-
-def read_mask(path: Path) -> Mask:
-    """Read a mask with labels 0, 1 and 2.
-
-    Raises:
-        ScanError: as ``read_scan``, or another label is found.
-    """
-    case = case_id_of(path)
-    array, affine = _read(path, case)
-    check_finite(array, case)
-    is_label = (array == Label.BACKGROUND) | (array == Label.LIVER) | (array == Label.TUMOR)
-    if not is_label.all():
-        shown = ", ".join(f"{value:g}" for value in np.unique(array)[:8])
-        raise ScanError(f"{case}: labels must be 0, 1 or 2, got {shown}")
-    return Mask(array.astype(np.uint8, copy=False), affine)
+    return voxels
 
 
 def write_scan(scan: Scan, path: Path) -> None:
@@ -151,12 +165,14 @@ def check_mask_path(path: Path) -> None:
 
 
 def _read(path: Path, case: str) -> tuple[np.ndarray, Affine]:
+    shown = case + suffix_of(path, READABLE)
     if not path.is_file():
-        raise ScanError(f"{case}: file must exist, got no {path.name}")
+        raise ScanError(f"{case}: file must exist, got no {shown}")
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise ScanError(f"{case}: {path.name} must be a readable image, {_cause(error)}") from error
+        cause = _cause(error).replace(str(path), shown)
+        raise ScanError(f"{case}: {shown} must be a readable image, {cause}") from error
     if image.GetDimension() != 3:
         raise ScanError(
             f"{case}: must be one 3D image, got {image.GetDimension()}D {image.GetSize()}"
@@ -166,22 +182,22 @@ def _read(path: Path, case: str) -> tuple[np.ndarray, Affine]:
             f"{case}: voxels must be real numbers, got {image.GetPixelIDTypeAsString()}"
         )
     if image.HasMetaDataKey("vox_offset"):
-        _check_nifti(path, image, case)
+        _check_nifti(path, image, case, shown)
     return sitk.GetArrayFromImage(image).T, _affine_of(image)
 
 
-def _check_nifti(path: Path, image: sitk.Image, case: str) -> None:
+def _check_nifti(path: Path, image: sitk.Image, case: str, shown: str) -> None:
     """Find what ITK passes over: missing bytes, which it invents, and NaN, which it reads as 0."""
     stored = path.read_bytes()
     try:
         content = gzip.decompress(stored) if stored.startswith(_GZIP_MAGIC) else stored
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ScanError(f"{case}: {path.name} must be a whole gzip file, got {error}") from error
+        raise ScanError(f"{case}: {shown} must be a whole gzip file, got {error}") from error
     start = int(float(image.GetMetaData("vox_offset")))
     voxels = image.GetNumberOfPixels()
     end = start + voxels * int(image.GetMetaData("bitpix")) // 8
     if len(content) < end:
-        raise ScanError(f"{case}: {path.name} must hold {end} bytes, got {len(content)}")
+        raise ScanError(f"{case}: {shown} must hold {end} bytes, got {len(content)}")
     if kind := _NIFTI_FLOATS.get(image.GetMetaData("datatype")):
         order = "<" if content[0] else ">"  # the header begins with its length, below 65536
         check_finite(np.frombuffer(content, order + kind, voxels, start), case)
@@ -200,12 +216,8 @@ def check_finite(values: np.ndarray, case: str) -> None:
 def _cause(error: RuntimeError) -> str:
     """The last line of an ITK message that says why; "Reason" holds a stale errno."""
     lines = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith("Reason: ")]
-    return (
-        "got " + lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ")
-        if lines
-        else "got an error"
-    )
+    said = [line for line in lines if line and not line.startswith("Reason: ")] or ["an error"]
+    return "got " + said[-1].split("): ")[-1].removeprefix("sitk::ERROR: ")
 
 
 def _fits_int16(array: np.ndarray) -> bool:
@@ -219,13 +231,13 @@ def _affine_of(image: sitk.Image) -> Affine:
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
-    return _LPS_TO_RAS @ affine
+    return LPS_TO_RAS @ affine
 
 
 def _write(array: np.ndarray, affine: Affine, path: Path) -> None:
     check_mask_path(path)
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
-    lps = _LPS_TO_RAS @ affine
+    lps = LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())

@@ -10,7 +10,7 @@ from scipy import ndimage
 from dyntransnet.contract import Contract, Label
 from dyntransnet.imaging.checks import check_scan
 from dyntransnet.imaging.geometry import Matrices, Placement, Volume, resample_slabs
-from dyntransnet.imaging.intensity import AIR, normalize
+from dyntransnet.imaging.intensity import normalize, padding_of
 from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import Mask, Scan
 from dyntransnet.imaging.tiling import Predict, predict_tiled
@@ -65,7 +65,7 @@ def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
         classes=len(contract.classes),
         patch_size=contract.patch_size,
         overlap=contract.overlap,
-        padding=AIR,
+        padding=padding_of(volume, contract.intensity),
     )
     probabilities = one_liver(sigmoid(logits), contract.threshold)
     return mask_on_scan(probabilities, placement, scan, contract.threshold)

@@ -19,6 +19,7 @@ class CachedCase:
         label: 0 background, 1 liver, 2 tumor.
         liver: indices of liver voxels.
         tumor: indices of tumor voxels.
+        air: what surrounds the image.
     """
 
     id: str
@@ -26,6 +27,7 @@ class CachedCase:
     label: UInt8[np.ndarray, "x y z"]
     liver: Int16[np.ndarray, "livers 3"]
     tumor: Int16[np.ndarray, "tumors 3"]
+    air: float = AIR
 
     @classmethod
     def open(cls, folder: Path) -> "CachedCase":
@@ -34,7 +36,7 @@ class CachedCase:
             np.load(folder / f"{name}.npy", mmap_mode="r")
             for name in ("image", "label", "liver", "tumor")
         )
-        return cls(folder.name, image, label, liver, tumor)
+        return cls(folder.name, image, label, liver, tumor, float(np.load(folder / "air.npy")))
 
 
 def cut(
@@ -52,6 +54,6 @@ def cut(
         widths.append((missing // 2, missing - missing // 2))
     window = tuple(inside)
     return (
-        np.pad(case.image[window], widths, constant_values=AIR),
+        np.pad(case.image[window], widths, constant_values=case.air),
         np.pad(case.label[window], widths),
     )

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from dyntransnet.config import TrainParams
-from dyntransnet.imaging.intensity import AIR
 from dyntransnet.imaging.tiling import predict_tiled
 from dyntransnet.learning.cache import CachedCase
 from dyntransnet.learning.precision import autocast
@@ -53,7 +52,7 @@ def _score(
         classes=len(CLASSES),
         patch_size=params.patch_size,
         overlap=params.overlap,
-        padding=AIR,
+        padding=case.air,
     )
     inside = logits >= 0
     masks = {"liver": inside[0], "tumor": inside[0] & inside[1]}

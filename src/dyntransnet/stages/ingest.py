@@ -15,6 +15,7 @@ from dyntransnet.atomic import check_writable, new_file, new_folder, sha256_of
 from dyntransnet.config import IngestParams
 from dyntransnet.errors import DatasetError, ScanError
 from dyntransnet.imaging.checks import check_pair, check_scan
+from dyntransnet.imaging.labels import Numbering
 from dyntransnet.imaging.layouts import Case, find_cases
 from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import spacing_of, write_mask, write_scan
@@ -36,7 +37,8 @@ def run(source: Path, *, cases: Path, manifest: Path, params: IngestParams) -> N
         OutputError: the cases or the manifest cannot be written.
     """
     check_writable(manifest)
-    found = find_cases(source, params.layout)
+    numbering = Numbering(**params.labels.model_dump())
+    found = find_cases(source, params.layout, modality=params.modality, numbering=numbering)
     with new_folder(cases) as folder:
         results = _store_all(found, folder)
         problems = [result for result in results if isinstance(result, str)]
@@ -71,6 +73,7 @@ def _store(case: Case, folder: Path) -> Row | str:
     return {
         "id": case.id,
         "patient": case.patient,
+        "modality": case.modality,
         "shape": list(scan.voxels.shape),
         "spacing_mm": [round(edge, 6) for edge in spacing_of(scan.affine)],
         "liver_ml": round(findings.liver_ml, 3),

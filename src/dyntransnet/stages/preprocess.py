@@ -1,8 +1,8 @@
 """Bring every case to the grid the network sees, once, for fast training.
 
-Writes per case ``image.npy`` (float16, network input), ``label.npy`` (uint8) and the
-indices of liver and tumor voxels that training windows are centered on; arrays are
-read memory-mapped.
+Writes per case ``image.npy`` (float16, network input), ``label.npy`` (uint8), ``air.npy``
+(the value that surrounds the scan) and the indices of liver and tumor voxels that training
+windows are centered on; arrays are read memory-mapped.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -15,9 +15,9 @@ from jaxtyping import UInt8
 
 from dyntransnet.atomic import new_folder
 from dyntransnet.config import PreprocessParams
-from dyntransnet.contract import IntensityWindow, Label
+from dyntransnet.contract import Label
 from dyntransnet.imaging.geometry import Placement
-from dyntransnet.imaging.intensity import normalize
+from dyntransnet.imaging.intensity import normalize, padding_of
 from dyntransnet.imaging.scan import Mask, read_mask, read_scan
 
 CENTERS_KEPT = 50_000
@@ -30,7 +30,7 @@ def run(cases: Path, out: Path, params: PreprocessParams) -> None:
     Args:
         cases: what ``ingest`` wrote.
         out: folder to write: a subfolder per case, and ``grid.json``.
-        params: the network's grid and intensity window.
+        params: the network's grid and intensity rule.
     """
     folders = sorted(path for path in cases.iterdir() if path.is_dir())
     with new_folder(out) as folder:
@@ -44,13 +44,13 @@ def run(cases: Path, out: Path, params: PreprocessParams) -> None:
 def _cache(case: Path, out: Path, params: PreprocessParams) -> None:
     scan, mask = read_scan(case / "scan.nii.gz"), read_mask(case / "mask.nii.gz")
     placement = Placement.of(scan.voxels.shape, scan.affine, params.spacing_mm)
-    low, high = params.window_hu
-    image = normalize(placement.volume_of(scan.voxels), IntensityWindow(low_hu=low, high_hu=high))
+    image = normalize(placement.volume_of(scan.voxels), params.intensity)
     label = label_on_grid(mask, placement)
     folder = out / case.name
     folder.mkdir()
     np.save(folder / "image.npy", image.astype(np.float16))
     np.save(folder / "label.npy", label)
+    np.save(folder / "air.npy", np.float16(padding_of(image, params.intensity)))
     for name, inside in (("liver", label > 0), ("tumor", label == Label.TUMOR)):
         np.save(folder / f"{name}.npy", _centers(inside))
 

@@ -15,7 +15,7 @@ import torch
 
 from dyntransnet.atomic import new_folder, sha256_of
 from dyntransnet.config import PreprocessParams, TrainParams
-from dyntransnet.contract import Contract, IntensityWindow, NetworkSpec
+from dyntransnet.contract import Contract, NetworkSpec
 from dyntransnet.learning.checkpoint import (
     Point,
     Progress,
@@ -137,12 +137,12 @@ def _run_name(network: NetworkSpec, study: Mapping[str, str]) -> str:
 def _contract(cache: Path, manifest: Path, network: NetworkSpec, params: TrainParams) -> Contract:
     """What this run will promise; the weights' hash is signed in when they are saved."""
     grid = PreprocessParams.model_validate_json((cache / "grid.json").read_text())
-    low, high = grid.window_hu
     return Contract(
         network=network,
+        modality=grid.intensity.modality,
         spacing_mm=grid.spacing_mm,
         patch_size=params.patch_size,
-        intensity=IntensityWindow(low_hu=low, high_hu=high),
+        intensity=grid.intensity,
         overlap=params.overlap,
         manifest_sha256=sha256_of(manifest),
         model_sha256="",
