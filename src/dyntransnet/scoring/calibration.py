@@ -87,7 +87,7 @@ def reliability(
     return Reliability(
         voxels=np.bincount(number, minlength=bins),
         inside=np.bincount(number[known], minlength=bins),
-        called=np.bincount(number, weights=flat, minlength=bins),
+        called=np.bincount(number, weights=flat, minlength=bins).astype(np.float64),
         squared_error=float(np.square(flat - known).sum()),
     )
 

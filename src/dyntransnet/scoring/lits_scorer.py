@@ -11,7 +11,7 @@ volume difference is relative to the prediction.
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,11 @@ from scipy import ndimage
 from dyntransnet.contract import Label
 from dyntransnet.errors import ScanError
 from dyntransnet.imaging.scan import Mask, spacing_of
+from dyntransnet.scoring.cropping import crop_to_both
 from dyntransnet.scoring.detection import shared_voxels
+from dyntransnet.scoring.lits_detection import detect, masks_of
 from dyntransnet.scoring.nearest import distances_mm
-from dyntransnet.scoring.overlap import crop_to_both, overlap, ratio
+from dyntransnet.scoring.overlap import overlap, ratio
 from dyntransnet.scoring.surfels import SpacingMm
 
 LARGE = 9001.0
@@ -91,14 +93,12 @@ def score_lits_case(case: str, truth: Mask, predicted: Mask) -> LitsCase:
     lesion_voxels = (both, in_truth + in_predicted)
     (labels, count), (found_labels, found_count) = (ndimage.label(mask) for mask in lesions)
     shared = shared_voxels(labels, found_labels, count, found_count)
-    (touched, _), (detected, objects) = (_detect(shared, least) for least in OVERLAPS)
+    (touched, _), (detected, objects) = (detect(shared, least) for least in OVERLAPS)
     if detected <= 0:
         objects = []
     return LitsCase(
         liver=_compare(*liver, spacing) if has_liver else dict(NOTHING),
-        lesions=tuple(
-            _compare(*pair, spacing) for pair in _masks_of(objects, labels, found_labels)
-        ),
+        lesions=tuple(_compare(*pair, spacing) for pair in masks_of(objects, labels, found_labels)),
         liver_dice=2 * liver_voxels[0] / liver_voxels[1],
         lesion_dice=2 * both / lesion_voxels[1] if lesion_voxels[1] else 1.0,
         liver_voxels=liver_voxels,
@@ -178,61 +178,6 @@ def _pooled(voxels: Sequence[tuple[int, int]]) -> float | None:
 
 def _burden(labels: np.ndarray) -> float:
     return np.count_nonzero(labels == Label.TUMOR) / np.count_nonzero(labels)
-
-
-def _detect(table: np.ndarray, least: float) -> tuple[int, list[tuple[list[int], list[int]]]]:
-    """How many lesions count as detected, and the lesions of each detected object.
-
-    Args:
-        table: voxels of each pair of labels, the truth's by the prediction's, 0 included.
-        least: what intersection over union must exceed.
-    """
-    members, joined = _objects(table)
-    count, kept = len(joined), dict(joined)
-    # An object is tried under its first predicted lesion, in the order of these.
-    for first, number in sorted((min(found), number) for number, found in joined.items()):
-        mine, named_so = members[number], kept.get(first, [])
-        both = table[np.ix_(mine, joined[number])].sum()
-        union = table[mine].sum() + table[:, named_so].sum() - table[np.ix_(mine, named_so)].sum()
-        if both / union <= least:
-            del kept[number]
-            count -= len(mine)
-    return count, [(members[number], kept[number]) for number in sorted(kept)]
-
-
-def _objects(table: np.ndarray) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
-    """For each object, named by its first lesion of the truth, the labels of both masks."""
-    shared = table[1:, 1:]
-    leads = [int(row.argmax()) if row.any() else None for row in shared]
-    members: dict[int, list[int]] = {}
-    for label, lead in enumerate(leads, start=1):
-        first = label if lead is None else leads.index(lead) + 1
-        members.setdefault(first, []).append(label)
-    joined: dict[int, list[int]] = {}
-    for found in range(1, table.shape[1]):
-        voxels = {number: table[labels, found].sum() for number, labels in members.items()}
-        if voxels and any(voxels.values()):
-            joined.setdefault(max(voxels, key=lambda each: voxels[each]), []).append(found)
-    return members, joined
-
-
-def _masks_of(
-    objects: Sequence[tuple[list[int], list[int]]], labels: np.ndarray, found_labels: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Truth and prediction of each object, in the box around both."""
-    numbered = []
-    for lesions, side in ((labels, 0), (found_labels, 1)):
-        number_of = np.zeros(lesions.max() + 1, np.int32)
-        for number, members in enumerate(objects, start=1):
-            number_of[members[side]] = number
-        numbered.append(number_of[lesions])
-    boxes = (ndimage.find_objects(one, len(objects)) for one in numbered)
-    for number, (one, other) in enumerate(zip(*boxes, strict=True), start=1):
-        box = tuple(
-            slice(min(a.start, b.start), max(a.stop, b.stop))
-            for a, b in zip(one, other, strict=True)
-        )
-        yield numbered[0][box] == number, numbered[1][box] == number
 
 
 def _compare(truth: np.ndarray, predicted: np.ndarray, spacing_mm: SpacingMm) -> ObjectScores:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dyntransnet.imaging.scan import Mask, spacing_of
+from dyntransnet.scoring.cropping import crop_to_both
 from dyntransnet.scoring.detection import FoundLesion, match_lesions
-from dyntransnet.scoring.overlap import CLASSES, Row, crop_to_both, dice, overlap, ratio
+from dyntransnet.scoring.overlap import CLASSES, Row, dice, overlap, ratio
 from dyntransnet.scoring.surfaces import SURFACE_SCORES, surface_scores
 
 __all__ = ["CLASSES", "Row", "dice", "overlap", "score_case", "score_with_lesions", "summarize"]
@@ -88,7 +89,9 @@ def summarize(cases: Sequence[Mapping[str, Row]]) -> dict[str, dict[str, float |
         each is defined (None where it never is), ``dice_median``, ``dice_min``,
         ``volume_error_ml`` and ``absolute_volume_error_ml`` over all cases, and what
         ``count_empties`` counts. Where surfaces were scored, mean ``hd95_mm``, ``nsd``
-        and ``assd_mm``, and ``no_surface``, the cases where these are not defined.
+        and ``assd_mm``, and ``no_surface``, the cases where these are not defined. For
+        "tumor" ``lesion_recall``, ``lesion_precision`` and ``lesion_f1`` over the
+        lesions of all cases, and ``false_lesions_per_case``.
     """
     return {name: _summary([case[name] for case in cases]) for name in CLASSES}
 
@@ -146,6 +149,7 @@ def _summary(rows: Sequence[Row]) -> dict[str, float | int | None]:
         **{name: _mean(_defined(rows, name)) for name in errors},
         **count_empties(rows),
         **_surface_summary([row for row in rows if SURFACE_SCORES[0] in row]),
+        **_lesion_summary([row for row in rows if "lesions_truth" in row]),
     }
 
 
@@ -154,6 +158,31 @@ def _surface_summary(rows: Sequence[Row]) -> dict[str, float | int | None]:
         return {}
     means = {name: _mean(_defined(rows, name)) for name in SURFACE_SCORES}
     return {**means, "no_surface": len(rows) - len(_defined(rows, SURFACE_SCORES[0]))}
+
+
+def _lesion_summary(rows: Sequence[Row]) -> dict[str, float | int | None]:
+    if not rows:
+        return {}
+    truth, found, predicted, false = (
+        sum(row[f"lesions_{name}"] for row in rows)
+        for name in ("truth", "detected", "predicted", "false")
+    )
+    recall, precision = ratio(found, truth), ratio(predicted - false, predicted)
+    return {
+        "lesion_recall": _or_none(recall),
+        "lesion_precision": _or_none(precision),
+        "lesion_f1": _or_none(_harmonic_mean(recall, precision)),
+        "false_lesions_per_case": false / len(rows),
+    }
+
+
+def _harmonic_mean(recall: float, precision: float) -> float:
+    both = recall + precision
+    return 0.0 if both == 0 else 2 * recall * precision / both
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _defined(rows: Sequence[Row], name: str) -> list[float]:

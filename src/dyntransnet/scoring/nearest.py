@@ -13,9 +13,9 @@ from dyntransnet.scoring.surfels import SpacingMm
 STEPS = 300
 """Places around a point where another is looked for, nearest first."""
 
-FEW = 2000
-"""What is further away is asked of a tree; for more points than these a distance transform
-of the whole grid is cheaper."""
+VOXELS_PER_QUERY = 200
+"""What is further away is asked of a tree, where one question costs about as much as the
+distance transform of so many voxels; or of that transform, where it is the cheaper."""
 
 Points = Int[np.ndarray, "_ 3"]
 Distances = Float[np.ndarray, " _"]
@@ -37,7 +37,7 @@ def distances_mm(points: Points, others: Points, spacing_mm: SpacingMm) -> Dista
     taken[tuple(others.T)] = True
     found = _step_by_step(points, taken, steps, lengths)
     far = np.flatnonzero(np.isinf(found))
-    if len(far) > FEW:
+    if len(far) * VOXELS_PER_QUERY > taken.size:
         found[far] = _transformed(points[far], taken, spacing_mm)
     elif len(far):
         tree = cKDTree(others * spacing_mm, leafsize=32, balanced_tree=False)

@@ -7,7 +7,7 @@ Where a value has no meaning it is NaN.
 import math
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from dyntransnet.contract import Label
 from dyntransnet.errors import ScanError
@@ -61,20 +61,6 @@ def check_one_grid(truth: np.ndarray, predicted: np.ndarray) -> None:
     """
     if truth.shape != predicted.shape:
         raise ScanError(f"masks must lie on one grid, got {truth.shape} and {predicted.shape}")
-
-
-def crop_to_both(
-    truth: UInt8[np.ndarray, "_ _ _"], predicted: UInt8[np.ndarray, "_ _ _"]
-) -> tuple[UInt8[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"]]:
-    """Cut two masks to the box that holds all labels of both; one voxel where there are none.
-
-    Raises:
-        ScanError: the masks lie on different grids.
-    """
-    check_one_grid(truth, predicted)
-    either = (truth | predicted) > 0
-    box = box_of(either) if either.any() else (slice(1), slice(1), slice(1))
-    return truth[box], predicted[box]
 
 
 def ratio(part: float | int, whole: float | int) -> float:

@@ -15,7 +15,7 @@ from dyntransnet.scoring.lits_scorer import LitsCase, score_lits_case, summarize
 from dyntransnet.scoring.metrics import ScoredCase, score_with_lesions
 from dyntransnet.scoring.overlap import CLASSES
 from dyntransnet.scoring.records import write_cases, write_lesions
-from dyntransnet.scoring.scoretext import lits_text, summary_text
+from dyntransnet.scoring.scoretext import dice_text, lits_text, summary_text
 from dyntransnet.scoring.summary import HOW, summarize_cases
 
 CASES, LESIONS, SUMMARY = FILES = ("cases.csv", "lesions.csv", "summary.json")
@@ -77,7 +77,7 @@ def _by_project(
 
     def score(case: str, truth: Mask, predicted: Mask) -> ScoredCase:
         found = score_with_lesions(truth, predicted, nsd_mm)
-        shown = (f"{name} Dice {found.rows[name]['dice']:.4f}" for name in CLASSES)
+        shown = (f"{name} Dice {dice_text(found.rows[name]['dice'])}" for name in CLASSES)
         print(case, *shown, sep="  ", flush=True)
         return found
 

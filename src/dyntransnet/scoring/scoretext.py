@@ -1,5 +1,6 @@
 """Scores as a person reads them in a terminal."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from dyntransnet.scoring.definitions import DEFINITIONS
@@ -45,6 +46,11 @@ def lits_text(scores: Mapping[str, float | None], cases: int) -> str:
     rows = [[f"LiTS scorer, {cases} cases", ""]]
     rows += [[name, _shown(value)] for name, value in scores.items()]
     return _aligned(rows) + "\n"
+
+
+def dice_text(dice: float) -> str:
+    """One case's Dice."""
+    return "not defined" if math.isnan(dice) else f"{dice:.4f}"
 
 
 def _score_row(score: str, spread: Spread, tolerance_mm: float) -> list[str]:
