@@ -201,8 +201,8 @@ def score(
     patients: Annotated[
         Path | None, typer.Option(help="JSON with each case's patient, as split writes it.")
     ] = None,
-    nsd_liver_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice.")] = 3.0,
-    nsd_tumor_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice.")] = 2.0,
+    nsd_liver_mm: Annotated[float, typer.Option(help="Of the surface Dice.", min=0)] = 3.0,
+    nsd_tumor_mm: Annotated[float, typer.Option(help="Of the surface Dice.", min=0)] = 2.0,
 ) -> None:
     """Score masks of any tool against the truth."""
     from dyntransnet.scoring import scorecard
