@@ -75,11 +75,13 @@ def _row(dice: float, voxels: int) -> Row:
     both = 0 if math.isnan(dice) else round(dice * voxels)
     return {
         "dice": dice,
+        "iou": dice / (2 - dice),
         "precision": dice,
         "recall": dice,
         "truth_ml": there / 1000,
         "predicted_ml": there / 1000,
         "volume_error_ml": 0.0,
+        "absolute_volume_error_ml": 0.0,
         "hd95_mm": 20 * (1 - dice),
         "nsd": dice,
         "assd_mm": 5 * (1 - dice),

@@ -115,9 +115,39 @@ def test_who_asks_is_told_where_a_case_lies(tmp_path):
 
 def test_scores_are_printed_and_written(tmp_path):
     write_mask(case_of()[1], tmp_path / "truth" / "a.nii.gz")
-    finished = run("score", "truth", "truth", "--output", "scores.json", cwd=tmp_path)
-    assert finished.stdout == "a  liver Dice 1.0000  tumor Dice 1.0000\n"
-    assert json.loads((tmp_path / "scores.json").read_text())["summary"]["liver"]["dice"] == 1
+    finished = run("score", "truth", "truth", "--out", "scores", cwd=tmp_path)
+    assert finished.stdout.startswith("a  liver Dice 1.0000  tumor Dice 1.0000\n")
+    assert finished.stderr == ""
+    found = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert found["scores"]["liver"]["dice"]["mean"] == 1
+
+
+def test_scores_need_no_training_stack(tmp_path):
+    write_mask(case_of()[1], tmp_path / "truth" / "a.nii.gz")
+    code = (
+        "import sys\n"
+        "absent = 'torch', 'monai', 'mlflow', 'dvc', 'matplotlib', 'surface_distance'\n"
+        "class NotInstalled:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in absent: raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, NotInstalled())\n"
+        "sys.argv = ['dyntransnet', 'score', 'truth', 'truth', *sys.argv[1:]]\n"
+        "from dyntransnet.cli import main; main()"
+    )
+    for options in ([], ["--convention", "lits"]):
+        command = [sys.executable, "-c", code, *options]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_masks_that_cannot_be_scored_are_one_line_each(tmp_path):
+    write_mask(case_of()[1], tmp_path / "truth" / "a.nii.gz")
+    (tmp_path / "found").mkdir()
+    finished = run("score", "truth", "found", "--out", "scores", cwd=tmp_path)
+    first, second = finished.stderr.splitlines()
+    assert first == "error: found: 1 problem(s) found, nothing was written"
+    assert second == "  a: must have a mask in found, got none"
+    assert not (tmp_path / "scores").exists()
 
 
 @pytest.mark.parametrize("arguments", [["segmnt"], ["segment"], ["split", "--seed", "3"]])

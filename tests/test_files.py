@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from builders import SHAPE, affine_of, case_of, contract_of
-from dyntransnet.errors import DatasetError, OutputError, ScanError, ServingError
-from dyntransnet.files import plan_jobs, run_job, score_folders
-from dyntransnet.imaging.scan import Mask, Scan, read_mask, write_mask, write_scan
+from builders import SHAPE, case_of, contract_of
+from dyntransnet.errors import OutputError, ScanError, ServingError
+from dyntransnet.files import plan_jobs, run_job
+from dyntransnet.imaging.scan import Scan, read_mask, write_scan
 from dyntransnet.imaging.segment import Segmentation, answer
 
 
@@ -21,12 +21,6 @@ def bright(scan: Scan) -> Segmentation:
 def scans(folder: Path, *names: str) -> Path:
     for seed, name in enumerate(names):
         write_scan(case_of(seed=seed)[0], folder / name)
-    return folder
-
-
-def masks(folder: Path, *names: str) -> Path:
-    for seed, name in enumerate(names):
-        write_mask(case_of(seed=seed)[1], folder / name)
     return folder
 
 
@@ -153,57 +147,3 @@ def test_a_job_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ServingError, match="must answer"):
         run_job(job, refuse)
     assert names_in(tmp_path / "out") == []
-
-
-def test_scores_are_those_of_the_masks_of_one_name(tmp_path):
-    truth = masks(tmp_path / "truth", "a.nii.gz", "b.nii.gz")
-    predicted = masks(tmp_path / "predicted", "a.nii.gz", "other.nii.gz", "b.nii.gz")
-    scores = score_folders(truth, predicted, tmp_path / "scores.json")
-    assert scores["a"]["liver"]["dice"] == 1
-    assert 0 < scores["b"]["liver"]["dice"] < 1
-    written = json.loads((tmp_path / "scores.json").read_text())
-    assert written["cases"] == scores
-    assert written["summary"]["liver"]["cases"] == 2
-
-
-def test_undefined_scores_are_null_in_the_file(tmp_path):
-    empty = Mask(np.zeros(SHAPE, np.uint8), affine_of())
-    for folder in ("truth", "predicted"):
-        write_mask(empty, tmp_path / folder / "a.nii.gz")
-    score_folders(tmp_path / "truth", tmp_path / "predicted", tmp_path / "scores.json")
-    text = (tmp_path / "scores.json").read_text()
-    assert "NaN" not in text
-    assert json.loads(text)["cases"]["a"]["tumor"]["dice"] is None
-    assert json.loads(text)["summary"]["tumor"]["both_empty"] == 1
-
-
-def test_every_mask_that_cannot_be_scored_is_listed(tmp_path):
-    truth = masks(tmp_path / "truth", "a.nii", "b.nii", "c.nii", "d.nii")
-    predicted = masks(tmp_path / "predicted", "a.nii")
-    labels = case_of()[1].labels
-    write_mask(Mask(labels, affine_of(spacing=(1.5, 0.9, 3.0))), predicted / "b.nii")
-    write_mask(Mask(labels[1:], affine_of()), predicted / "c.nii")
-    with pytest.raises(DatasetError, match="3 problem") as caught:
-        score_folders(truth, predicted, tmp_path / "scores.json")
-    spacing, shape, missing = caught.value.problems
-    assert spacing.startswith("b: mask must lie on the scan within 0.01 mm, got corners")
-    assert shape == "c: mask grid must equal scan grid (19, 24, 13), got (18, 24, 13)"
-    assert missing == "d: file must exist, got no d.nii"
-    assert not (tmp_path / "scores.json").exists()
-
-
-def test_two_masks_of_one_case_are_refused(tmp_path):
-    truth = masks(tmp_path / "truth", "a.nii", "a.mha")
-    with pytest.raises(DatasetError, match="a: must stand once, got more masks"):
-        score_folders(truth, truth, tmp_path / "scores.json")
-
-
-def test_a_folder_without_masks_is_refused(tmp_path):
-    (tmp_path / "truth").mkdir()
-    with pytest.raises(DatasetError, match=r"truth: must hold masks \(\.nii, .*\), got none"):
-        score_folders(tmp_path / "truth", tmp_path, tmp_path / "scores.json")
-
-
-def test_scores_that_cannot_be_written_are_found_before_any_work(tmp_path):
-    with pytest.raises(OutputError, match="must be a file name, got a folder"):
-        score_folders(tmp_path / "gone", tmp_path / "gone", tmp_path)

@@ -12,6 +12,7 @@ import typer
 from dyntransnet import study
 from dyntransnet.config import Params
 from dyntransnet.errors import DynTransNetError, InputError
+from dyntransnet.scoring.convention import Convention
 
 app = typer.Typer(
     help=__doc__.splitlines()[0],
@@ -199,15 +200,27 @@ def segment(
 
 @app.command()
 def score(
-    truth: Annotated[Path, typer.Argument(help="Folder of reference masks.")],
-    predicted: Annotated[Path, typer.Argument(help="Folder of masks of the same names.")],
-    output: Annotated[Path, typer.Option(help="JSON file for the scores.")],
+    truth: Annotated[Path, typer.Argument(help="Folder of reference masks, or one.")],
+    predicted: Annotated[Path, typer.Argument(help="Folder of masks of the same names, or one.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for cases.csv, lesions.csv and summary.json.")
+    ] = None,
+    convention: Annotated[
+        Convention, typer.Option(help="Whose rules: this project's, or the LiTS challenge's.")
+    ] = Convention.PROJECT,
+    patients: Annotated[
+        Path | None, typer.Option(help="JSON with each case's patient, as split writes it.")
+    ] = None,
+    nsd_liver_mm: Annotated[float, typer.Option(help="Of the surface Dice.", min=0)] = 3.0,
+    nsd_tumor_mm: Annotated[float, typer.Option(help="Of the surface Dice.", min=0)] = 2.0,
 ) -> None:
-    """Score masks as evaluate does."""
-    from dyntransnet import files
+    """Score masks of any tool against the truth."""
+    from dyntransnet.scoring import scorecard
 
-    for case, scores in files.score_folders(truth, predicted, output).items():
-        print(case, *(f"{name} Dice {row['dice']:.4f}" for name, row in scores.items()), sep="  ")
+    nsd_mm = {"liver": nsd_liver_mm, "tumor": nsd_tumor_mm}
+    scorecard.run(
+        truth, predicted, out=out, convention=convention, patients=patients, nsd_mm=nsd_mm
+    )
 
 
 @app.command()

@@ -1,31 +1,27 @@
-"""Scans on disk in, masks on disk out: what ``segment`` and ``score`` do."""
+"""Scans on disk in, masks on disk out: what ``segment`` does."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dyntransnet.atomic import check_writable, new_file
 from dyntransnet.client import SegmentationClient
-from dyntransnet.errors import DatasetError, OutputError, ScanError
-from dyntransnet.imaging.checks import check_pair
+from dyntransnet.errors import OutputError, ScanError
+from dyntransnet.imaging.folders import images_in, named_twice
 from dyntransnet.imaging.scan import (
     READABLE,
     Mask,
     Scan,
     case_id_of,
     check_mask_path,
-    read_mask,
     read_scan,
-    suffix_of,
     write_mask,
 )
 from dyntransnet.imaging.segment import Segmentation, answer
 from dyntransnet.runtimes.choice import load
-from dyntransnet.scoring.metrics import Row, score_case, summarize
+from dyntransnet.scoring.metrics import score_case
 
 Segmenter = Callable[[Scan], Segmentation]
 
@@ -84,12 +80,12 @@ def plan_jobs(scans: Sequence[Path], output: Path, *, report: bool, preview: boo
         ScanError: a scan is missing or of an unknown format, or none is found.
         OutputError: a mask cannot be written where it would go, or two would go there.
     """
-    files = [file for path in scans for file in _scans_in(path)]
+    files = [file for path in scans for file in images_in(path)]
     if not files:
         raise ScanError(f"{scans[0]}: must hold scans ({', '.join(READABLE)}), got none")
     to_file = len(files) == 1 and scans[0].is_file() and not output.is_dir() and output.suffix
     masks = [output] if to_file else [output / _mask_name(file) for file in files]
-    if twice := _twice(files):
+    if twice := named_twice(files):
         raise OutputError(f"{output}: each scan must have its own name, got {twice[0]} twice")
     for file, mask in zip(files, masks, strict=True):
         check_mask_path(mask)
@@ -133,71 +129,6 @@ def draw_preview(scan: Scan, mask: Mask, target: Path, *, truth: Mask | None) ->
     shown = "  ".join(f"Dice {name} {row['dice']:.3f}" for name, row in scores.items())
     with new_file(target) as path:
         draw_overlay(scan, mask, path, truth=truth, title=f"{scan.id}  {shown}".strip())
-
-
-def score_folders(truth: Path, predicted: Path, output: Path) -> dict[str, dict[str, Row]]:
-    """Score every mask of one folder against the mask of the same name in another.
-
-    Args:
-        truth: folder of reference masks.
-        predicted: folder of masks under test.
-        output: JSON file to write: summary per class, and each case's scores.
-
-    Returns:
-        Case id to its scores.
-
-    Raises:
-        DatasetError: masks are missing, damaged or lie on other grids; all are listed.
-        OutputError: the output cannot be written.
-    """
-    check_writable(output)
-    files = _scans_in(truth)
-    scores, problems = {}, [f"{case}: must stand once, got more masks" for case in _twice(files)]
-    for path in files:
-        try:
-            scores[case_id_of(path)] = _score(path, predicted / path.name)
-        except ScanError as error:
-            problems.append(str(error))
-    if not scores and not problems:
-        problems = [f"{truth}: must hold masks ({', '.join(READABLE)}), got none"]
-    if problems:
-        raise DatasetError(predicted, problems)
-    result = {"summary": summarize(list(scores.values())), "cases": _without_nan(scores)}
-    with new_file(output) as path:
-        path.write_text(json.dumps(result, indent=1) + "\n")
-    return scores
-
-
-def _score(truth: Path, predicted: Path) -> dict[str, Row]:
-    known, found = read_mask(truth), read_mask(predicted)
-    check_pair(Scan(case_id_of(truth), known.labels.astype("int16"), known.affine), found)
-    return score_case(known, found)
-
-
-def _without_nan(scores: dict[str, dict[str, Row]]) -> dict[str, Any]:
-    """JSON has no NaN: an undefined score is null."""
-    return {
-        case: {
-            name: {key: None if value != value else value for key, value in row.items()}
-            for name, row in rows.items()
-        }
-        for case, rows in scores.items()
-    }
-
-
-def _scans_in(path: Path) -> list[Path]:
-    if path.is_file():
-        suffix_of(path, READABLE)
-        return [path]
-    if not path.is_dir():
-        raise ScanError(f"{path}: must be a file or a folder, got nothing there")
-    found = (file for file in path.iterdir() if file.name.lower().endswith(READABLE))
-    return sorted(file for file in found if not file.name.startswith("."))  # half-written ones are
-
-
-def _twice(files: Sequence[Path]) -> list[str]:
-    """Case ids that more than one file has: their results would share a name."""
-    return [case for case, count in Counter(map(case_id_of, files)).items() if count > 1]
 
 
 def _mask_name(scan: Path) -> str:

@@ -11,6 +11,7 @@ from dyntransnet.atomic import sha256_of
 from dyntransnet.client import SegmentationClient
 from dyntransnet.contract import Contract
 from dyntransnet.imaging.scan import read_mask, read_scan
+from dyntransnet.scoring.records import read_cases
 from dyntransnet.server import TritonServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.triton]
@@ -97,8 +98,8 @@ def test_evaluation_scores_the_masks_that_are_served(workspace, server, test_cas
     (workspace.path / "truth").mkdir()
     (workspace.path / "truth/scan.nii.gz").write_bytes((test_case / "mask.nii.gz").read_bytes())
     workspace.run("dyntransnet", "segment", scan, "--output", "found/", "--url", server.url)
-    workspace.run("dyntransnet", "score", "truth", "found", "--output", "score.json")
-    scores = json.loads((workspace.path / "score.json").read_text())["cases"]["scan"]
+    workspace.run("dyntransnet", "score", "truth", "found", "--out", "score")
+    scores = read_cases(workspace.path / "score/cases.csv")["scan"]
     rows = (workspace.path / "reports/evaluate/cases.csv").read_text().splitlines()
     evaluated = next(row for row in rows if row.startswith(f"{test_case.name},liver"))
     assert scores["liver"]["dice"] == pytest.approx(float(evaluated.split(",")[2]), abs=1e-3)

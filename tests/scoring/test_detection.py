@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from builders import blobs
 from dyntransnet.errors import ScanError
-from dyntransnet.scoring.detection import lesion_scores
+from dyntransnet.scoring.detection import Size, lesion_scores, match_lesions
 from dyntransnet.scoring.overlap import dice
 
 SHAPE = (30, 12, 9)
@@ -102,3 +102,35 @@ def test_a_mask_detects_all_of_itself(seed):
 def test_one_lesion_has_the_dice_of_its_mask():
     truth, predicted = bars((3, 15)), bars((5, 17))
     assert lesion_scores(truth, predicted)["matches_dice"] == pytest.approx(dice(truth, predicted))
+
+
+@pytest.mark.parametrize(
+    ("diameter_mm", "size"),
+    [(0.5, Size.SMALL), (9.99, Size.SMALL), (10.0, Size.MEDIUM), (20.0, Size.MEDIUM),
+     (20.01, Size.LARGE), (120.0, Size.LARGE)],
+)  # fmt: skip
+def test_sizes_have_fixed_limits(diameter_mm, size):
+    assert Size.of(diameter_mm) is size
+
+
+def test_a_ball_of_15_mm_has_a_diameter_of_15_mm():
+    grid = np.indices((40, 20, 12)).T * (0.8, 1.5, 2.5) - (15.8, 14.2, 14.0)
+    ball = (np.linalg.norm(grid, axis=-1) <= 7.5).T
+    (truth, found) = match_lesions(ball, ball).lesions(0.8 * 1.5 * 2.5 / 1000)
+    assert truth.diameter_mm == found.diameter_mm == pytest.approx(15, abs=0.3)
+    assert truth.size is Size.MEDIUM
+
+
+def test_every_lesion_is_told_once_and_knows_its_match():
+    truth, predicted = bars((0, 5), (6, 10), (14, 20)), bars((0, 10), (24, 27))
+    found = list(match_lesions(truth, predicted).lesions(0.001))
+    assert [lesion.is_truth for lesion in found] == [True] * 3 + [False] * 2
+    assert [lesion.match for lesion in found] == [0, 0, None, 0, None]
+    assert [round(lesion.dice, 3) for lesion in found if lesion.match == 0] == [0.947] * 3
+    assert all(np.isnan(lesion.dice) for lesion in found if lesion.match is None)
+
+
+def test_masks_without_lesions_have_none_to_tell():
+    assert not list(match_lesions(bars(), bars()).lesions(0.001))
+    assert [one.match for one in match_lesions(bars((0, 5)), bars()).lesions(0.001)] == [None]
+    assert [one.match for one in match_lesions(bars(), bars((0, 5))).lesions(0.001)] == [None]

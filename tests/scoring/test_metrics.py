@@ -11,7 +11,7 @@ from monai.metrics import DiceMetric
 from builders import affine_of, case_of
 from dyntransnet.errors import ScanError
 from dyntransnet.imaging.scan import Mask
-from dyntransnet.scoring.metrics import score_case, summarize
+from dyntransnet.scoring.metrics import score_case, score_with_lesions, summarize
 from dyntransnet.scoring.overlap import dice, overlap
 
 SHAPE = (20, 6, 9)
@@ -101,12 +101,19 @@ def test_precision_and_recall_of_a_box_too_long():
     assert row["precision"] == pytest.approx(4 / 10)
 
 
+def test_intersection_over_union_of_a_box_too_long():
+    row = score_case(mask_of(box(0, 6)), mask_of(box(2, 12)))["liver"]
+    assert row["iou"] == pytest.approx(4 / 12)
+    assert row["iou"] == pytest.approx(row["dice"] / (2 - row["dice"]))
+
+
 def test_volumes_are_milliliters_on_the_scans_own_grid():
     row = score_case(mask_of(box(0, 10)), mask_of(box(0, 7)))["liver"]
     voxel_ml = 1.5 * 0.5 * 4.0 / 1000
     assert row["truth_ml"] == pytest.approx(10 * 4 * 6 * voxel_ml)
     assert row["predicted_ml"] == pytest.approx(7 * 4 * 6 * voxel_ml)
     assert row["volume_error_ml"] == pytest.approx(-3 * 4 * 6 * voxel_ml)
+    assert row["absolute_volume_error_ml"] == pytest.approx(3 * 4 * 6 * voxel_ml)
 
 
 def test_what_has_no_meaning_is_nan():
@@ -134,7 +141,7 @@ def test_invented_tumors_are_counted_and_lower_the_mean():
 def test_missed_tumors_are_no_false_positives():
     missed = score_case(mask_of(box(0, 9), box(2, 6)), mask_of(box(0, 9)))
     tumor = summarize([missed])["tumor"]
-    assert (tumor["dice"], tumor["false_positive_cases"]) == (0, 0)
+    assert (tumor["dice"], tumor["false_positive_cases"], tumor["missed_cases"]) == (0, 0, 1)
 
 
 def test_errors_in_volume_cancel_only_with_their_sign():
@@ -192,6 +199,54 @@ def test_lesions_are_counted_in_the_rows_of_tumors():
     tumor = scores["tumor"]
     assert (tumor["lesions_truth"], tumor["lesions_detected"], tumor["lesions_false"]) == (2, 1, 0)
     assert "lesions_truth" not in scores["liver"]
+
+
+def test_lesions_of_all_cases_are_summed():
+    one, two = box(0, 4), box(0, 4) | box(6, 9)
+    cases = [
+        score_case(mask_of(box(0, 10), two), mask_of(box(0, 10), one)),
+        score_case(mask_of(box(0, 10), one), mask_of(box(0, 10), two)),
+        score_case(mask_of(box(0, 10)), mask_of(box(0, 10))),
+    ]
+    tumor = summarize(cases)["tumor"]
+    assert (tumor["lesion_recall"], tumor["lesion_precision"]) == pytest.approx((2 / 3, 2 / 3))
+    assert tumor["lesion_f1"] == pytest.approx(2 / 3)
+    assert tumor["false_lesions_per_case"] == pytest.approx(1 / 3)
+    assert summarize(cases[2:])["tumor"]["lesion_f1"] is None
+    assert "lesion_f1" not in summarize(cases)["liver"]
+
+
+def test_nothing_right_has_an_f1_of_0():
+    wrong = score_case(mask_of(box(0, 10), box(0, 3)), mask_of(box(0, 10), box(6, 9)))
+    assert summarize([wrong])["tumor"]["lesion_f1"] == 0
+
+
+def test_masks_that_are_all_empty_are_scored():
+    scores = score_case(mask_of(EMPTY), mask_of(EMPTY), NSD_MM)
+    assert math.isnan(scores["liver"]["dice"])
+    assert math.isnan(scores["tumor"]["hd95_mm"])
+    assert scores["liver"]["scan_voxels"] == 20 * 6 * 9
+
+
+@pytest.mark.parametrize("where", [(0, 0, 0), (4, 1, 2)])
+def test_what_surrounds_the_masks_changes_no_score(where):
+    truth, predicted = mask_of(box(0, 9), box(2, 5)), mask_of(box(1, 9), box(2, 4))
+    around = [(before, 3) for before in where]
+    wider = [Mask(np.pad(one.labels, around), one.affine) for one in (truth, predicted)]
+    one, other = score_case(truth, predicted, NSD_MM), score_case(*wider, NSD_MM)
+    for name in one:
+        del one[name]["scan_voxels"], other[name]["scan_voxels"]
+        assert one[name] == pytest.approx(other[name])
+
+
+def test_each_lesion_is_told_with_its_size():
+    truth, predicted = mask_of(box(0, 9), box(0, 4) | box(6, 7)), mask_of(box(0, 9), box(1, 4))
+    large, small, found = score_with_lesions(truth, predicted).lesions
+    assert large.volume_ml == pytest.approx(4 * 24 * 0.003)
+    assert (large.is_truth, small.is_truth, found.is_truth) == (True, True, False)
+    assert large.match == found.match is not None
+    assert small.match is None
+    assert large.dice == found.dice == pytest.approx(2 * 3 / 7)
 
 
 def test_cases_without_a_surface_are_counted_and_not_averaged():

@@ -18,6 +18,7 @@ from dyntransnet.scoring.statistics import (
     known_mean,
     mean_interval,
     per_patient,
+    pooled_intervals,
     rank_biserial,
 )
 
@@ -216,3 +217,43 @@ def test_ties_and_zeros_are_tested_without_complaint(count):
     found = compare_paired(named(differences), named(np.zeros(count)))
     assert found.differ < count
     assert found.p is None or 0 < found.p <= 1
+
+
+def shares(sums: np.ndarray) -> np.ndarray:
+    """First column over second, and over third."""
+    part, *wholes = sums.T
+    wholes = [np.where(whole == 0, np.nan, whole) for whole in wholes]
+    return np.stack([part / whole for whole in wholes], axis=1)
+
+
+def test_a_pooled_interval_of_a_mean_is_the_percentile_bootstraps():
+    values = drawn(40) ** 2
+    sums = np.stack([values, np.ones(40), np.full(40, 2.0)], axis=1)
+    mean, half = pooled_intervals(sums, shares, Resampling(10_000, 0.95, 3))
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(9)
+    ).confidence_interval
+    assert mean == pytest.approx(tuple(theirs), abs=0.03)
+    assert half == pytest.approx(tuple(end / 2 for end in mean))
+
+
+def test_patients_are_drawn_whole():
+    """Ten lesions each: all found in half of the patients, none in the others."""
+    sums = np.array([[10.0, 10.0, 1.0], [0.0, 10.0, 1.0]] * 10)
+    recall, _ = pooled_intervals(sums, shares, Resampling(10_000, 0.95, 3))
+    half = 1.96 * 0.5 / math.sqrt(20)
+    assert recall == pytest.approx((0.5 - half, 0.5 + half), abs=0.05)
+
+
+def test_draws_that_define_no_value_are_left_out():
+    sums = np.zeros((8, 3))
+    sums[0] = 3, 4, 0
+    recall, nothing = pooled_intervals(sums, shares, HOW)
+    assert recall == (0.75, 0.75)
+    assert nothing is None
+
+
+def test_few_patients_have_no_pooled_interval():
+    sums = np.ones((LEAST_PATIENTS - 1, 3))
+    assert pooled_intervals(sums, shares, HOW) == [None, None]
+    assert pooled_intervals(np.ones((LEAST_PATIENTS, 3)), shares, HOW) == [(1, 1), (1, 1)]

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import surface_distance
 import torch
 from monai.metrics import (
     compute_average_surface_distance,
@@ -11,7 +12,8 @@ from monai.metrics import (
 
 from builders import affine_of, blobs, distance_to, off_center
 from dyntransnet.errors import ScanError
-from dyntransnet.scoring.surfaces import SURFACE_SCORES, surface_scores
+from dyntransnet.scoring import nearest
+from dyntransnet.scoring.surfaces import ROUNDING_MM, SURFACE_SCORES, surface_scores
 
 SHAPE = (44, 50, 36)
 SPACING = (2.0, 0.9, 1.5)
@@ -143,3 +145,72 @@ def test_real_shapes_agree_with_monai_within_a_voxel(seed):
     assert found["hd95_mm"] == pytest.approx(hausdorff.item(), abs=max(SPACING))
     assert found["assd_mm"] == pytest.approx(average.item(), abs=max(SPACING))
     assert found["nsd"] == pytest.approx(surface_dice.item(), abs=1e-5)
+
+
+def by_the_library(truth, predicted, *, tolerance_mm, spacing) -> dict[str, float]:
+    """The same scores by DeepMind's surface-distance."""
+    found = surface_distance.compute_surface_distances(truth, predicted, spacing)
+    there, back = found["distances_gt_to_pred"], found["distances_pred_to_gt"]
+    areas, others = found["surfel_areas_gt"], found["surfel_areas_pred"]
+    tolerance = tolerance_mm + ROUNDING_MM
+    return {
+        "hd95_mm": surface_distance.compute_robust_hausdorff(found, 95),
+        "nsd": surface_distance.compute_surface_dice_at_tolerance(found, tolerance),
+        "assd_mm": (there @ areas + back @ others) / (areas.sum() + others.sum()),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+@pytest.mark.parametrize("voxels_per_query", [0, 10**9])
+@pytest.mark.parametrize("seed", range(12))
+def test_every_score_equals_the_librarys(monkeypatch, seed, voxels_per_query):
+    monkeypatch.setattr(nearest, "VOXELS_PER_QUERY", voxels_per_query)
+    chance = np.random.default_rng(seed)
+    shape = tuple(int(edge) for edge in chance.integers(6, 28, 3))
+    spacing = tuple(float(edge) for edge in chance.uniform(0.4, 5, 3))
+    sigma = float(chance.uniform(0.3, 3))
+    truth, predicted = (
+        blobs(shape, seed=seed + by, sigma=sigma) > chance.uniform(-0.5, 1.5) for by in (0, 100)
+    )
+    expected = by_the_library(truth, predicted, tolerance_mm=1.7, spacing=spacing)
+    found = scored(truth, predicted, tolerance_mm=1.7, spacing=spacing)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+THICK = (0.7, 0.7, 5.0)
+
+
+def slab(slices: int, *, first: int = 1) -> np.ndarray:
+    inside = np.zeros((36, 36, slices + 4), bool)
+    inside[3:33, 3:33, first : first + slices] = True
+    return inside
+
+
+def by_monai(metric, truth, predicted, **options) -> float:
+    tensors = [torch.from_numpy(mask)[None, None] for mask in (predicted, truth)]
+    return metric(*tensors, include_background=True, spacing=THICK, **options).item()
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+def test_in_thick_slices_the_average_is_over_area():
+    """Two ends of 21 x 21 mm are 5 mm off (less near their rims), as is a strip of 5 mm of the
+    sides, half of it on average; MONAI counts a voxel of an end like one of a side, seven times
+    as large, and comes to more than three times the distance."""
+    end, sides = 21 * 21, 4 * 21 * 20 * 5
+    rim = end - 11 * 11  # of the end that lies inside the other slab: nearer to its sides
+    inner = 5 * end - 2.5 * rim
+    expected = (5 * end + inner + 2.5 * 4 * 21 * 5) / (2 * end + sides)
+    found = scored(slab(20), slab(20, first=2), spacing=THICK)["assd_mm"]
+    assert found == pytest.approx(expected, rel=0.1)
+    theirs = by_monai(compute_average_surface_distance, slab(20), slab(20, first=2), symmetric=True)
+    assert theirs > 3 * expected
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+def test_in_thick_slices_the_percentile_is_of_area():
+    """Ends and strip are under a twentieth of the area, and a fifth of the border voxels."""
+    end, sides = 21 * 21, 4 * 21 * 90 * 5
+    assert (2 * end + 4 * 21 * 5) / (2 * end + sides) < 0.05
+    truth, predicted = slab(90), slab(90, first=2)
+    assert scored(truth, predicted, spacing=THICK)["hd95_mm"] == 0
+    assert by_monai(compute_hausdorff_distance, truth, predicted, percentile=95) > 3

@@ -88,6 +88,11 @@ def find_lesions(mask: Mask) -> list[Lesion]:
     return sorted(lesions, key=lambda lesion: -lesion.voxels)
 
 
+def diameter_mm_of(volume_ml: float) -> float:
+    """Diameter of the sphere of equal volume."""
+    return float(2 * (3 * volume_ml * 1000 / (4 * np.pi)) ** (1 / 3))
+
+
 def _box(inside: np.ndarray) -> tuple[slice, ...]:
     """The smallest box that holds all of a mask."""
     spans = (np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
@@ -105,7 +110,7 @@ def _lesion(inside: np.ndarray, corner: np.ndarray, mask: Mask) -> Lesion:
     x, y, z = (mask.affine @ [*index, 1.0])[:3]
     return Lesion(
         volume_ml=volume_ml,
-        diameter_mm=2 * (3 * volume_ml * 1000 / (4 * np.pi)) ** (1 / 3),
+        diameter_mm=diameter_mm_of(volume_ml),
         center_mm=(float(x), float(y), float(z)),
         voxels=voxels,
     )

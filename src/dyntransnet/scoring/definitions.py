@@ -4,7 +4,11 @@ Papers seldom say which one they print, and on the same masks they lie up to thi
 points apart, so all are reported side by side and only like is compared with like.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float64
 
 from dyntransnet.scoring.overlap import Row, ratio
 
@@ -20,6 +24,17 @@ DEFINITIONS = {
     "dice_mean_fg": "mean of dice_whole_liver and dice_tumor_case",
     "dice_mean_with_bg": "mean of background, dice_whole_liver and dice_tumor_case",
 }
+
+MADE_OF = {
+    "dice_liver": (0,),
+    "dice_whole_liver": (1,),
+    "dice_tumor_case": (2,),
+    "dice_tumor_pooled": (4,),
+    "dice_tumor_detected": (5,),
+    "dice_mean_fg": (1, 2),
+    "dice_mean_with_bg": (1, 2, 3),
+}
+"""Each definition is the mean of some of the six shares that ``dice_sums`` counts."""
 
 
 def dice_definitions(cases: Sequence[Case]) -> dict[str, float | None]:
@@ -38,59 +53,47 @@ def dice_definitions(cases: Sequence[Case]) -> dict[str, float | None]:
         Every name of ``DEFINITIONS`` to its value; None where no case, for
         ``dice_tumor_detected`` no detected lesion, defines it.
     """
-    liver, whole, tumor, background = (
-        _mean_over(cases, of_case) for of_case in (_liver_alone, _whole_liver, _tumor, _background)
-    )
+    sums = np.sum([np.zeros((6, 2)), *(dice_sums(case) for case in cases)], axis=0)
+    (values,) = dices_from(sums[None])
     return {
-        "dice_liver": liver,
-        "dice_whole_liver": whole,
-        "dice_tumor_case": tumor,
-        "dice_tumor_pooled": _defined(
-            ratio(2 * _sum(cases, "both_voxels"), _both_sizes(cases, "tumor"))
-        ),
-        "dice_tumor_detected": _defined(ratio(_sum(cases, "matches_dice"), _sum(cases, "matches"))),
-        "dice_mean_fg": _mean_of(whole, tumor),
-        "dice_mean_with_bg": _mean_of(background, whole, tumor),
+        name: None if math.isnan(value) else float(value)
+        for name, value in zip(DEFINITIONS, values, strict=True)
     }
 
 
-def _whole_liver(case: Case) -> float:
-    return case["liver"]["dice"]
+def dice_sums(case: Case) -> Float64[np.ndarray, "6 2"]:
+    """What a case adds to the sums that every definition is made of.
+
+    Returns:
+        Part and whole of six shares: the means over cases of liver alone, whole liver,
+        tumor and background, the pooled voxels of tumors, and the detected lesions.
+    """
+    row = case["tumor"]
+    means = (_liver_alone(case), case["liver"]["dice"], row["dice"], _background(case))
+    over_cases = [(0.0, 0.0) if math.isnan(dice) else (dice, 1.0) for dice in means]
+    pooled = (2 * row["both_voxels"], _both_sizes(case, "tumor"))
+    return np.array([*over_cases, pooled, (row["matches_dice"], row["matches"])], float)
 
 
-def _tumor(case: Case) -> float:
-    return case["tumor"]["dice"]
+def dices_from(sums: Float64[np.ndarray, "draws 6 2"]) -> Float64[np.ndarray, "draws 7"]:
+    """The definitions, in their order, from ``dice_sums`` added up; NaN where not defined."""
+    part, whole = sums[..., 0], sums[..., 1]
+    shares = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return np.stack([shares[:, parts].mean(axis=1) for parts in MADE_OF.values()], axis=1)
 
 
 def _liver_alone(case: Case) -> float:
-    whole = _both_sizes([case], "liver") - _both_sizes([case], "tumor")
+    whole = _both_sizes(case, "liver") - _both_sizes(case, "tumor")
     return ratio(2 * case["liver"]["same_label_voxels"], whole)
 
 
 def _background(case: Case) -> float:
     row = case["liver"]
-    sizes = _both_sizes([case], "liver")
+    sizes = _both_sizes(case, "liver")
     neither = row["scan_voxels"] - (sizes - row["both_voxels"])
     return ratio(2 * neither, 2 * row["scan_voxels"] - sizes)
 
 
-def _both_sizes(cases: Sequence[Case], name: str) -> float | int:
+def _both_sizes(case: Case, name: str) -> float | int:
     """Voxels of the truth plus those of the prediction."""
-    return sum(case[name]["truth_voxels"] + case[name]["predicted_voxels"] for case in cases)
-
-
-def _sum(cases: Sequence[Case], column: str) -> float | int:
-    return sum(case["tumor"][column] for case in cases)
-
-
-def _mean_over(cases: Sequence[Case], of_case: Callable[[Case], float]) -> float | None:
-    return _mean_of(*(value for case in cases if (value := of_case(case)) == value))
-
-
-def _mean_of(*values: float | None) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _defined(value: float) -> float | None:
-    return None if value != value else value
+    return case[name]["truth_voxels"] + case[name]["predicted_voxels"]

@@ -6,15 +6,32 @@ with no tumor in truth and prediction never lifts a mean.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from dyntransnet.imaging.scan import Mask, spacing_of
-from dyntransnet.scoring.detection import lesion_scores
+from dyntransnet.scoring.cropping import crop_to_both
+from dyntransnet.scoring.detection import FoundLesion, match_lesions
 from dyntransnet.scoring.overlap import CLASSES, Row, dice, overlap, ratio
 from dyntransnet.scoring.surfaces import SURFACE_SCORES, surface_scores
 
-__all__ = ["CLASSES", "Row", "dice", "overlap", "score_case", "summarize"]
+__all__ = ["CLASSES", "Row", "dice", "overlap", "score_case", "score_with_lesions", "summarize"]
+
+SHARES = ("dice", "iou", "precision", "recall")
+
+
+@dataclass(frozen=True)
+class ScoredCase:
+    """One case in numbers.
+
+    Attributes:
+        rows: class to what ``score_case`` gives.
+        lesions: every lesion of truth and prediction.
+    """
+
+    rows: dict[str, Row]
+    lesions: tuple[FoundLesion, ...]
 
 
 def score_case(
@@ -25,31 +42,40 @@ def score_case(
     Args:
         truth: reference mask.
         predicted: mask under test, on the same grid.
-        nsd_mm: per class the tolerance of the surface Dice; None leaves surfaces out,
-            which take seconds on a large scan.
+        nsd_mm: per class the tolerance of the surface Dice; None leaves surfaces out.
 
     Returns:
-        For "liver" and "tumor": ``dice``, ``precision``, ``recall``; ``truth_ml``,
-        ``predicted_ml``, ``volume_error_ml`` = predicted - truth; ``hd95_mm``, ``nsd``,
-        ``assd_mm`` of ``surface_scores``; and the voxel counts ``both_voxels``,
-        ``truth_voxels``, ``predicted_voxels``, ``same_label_voxels`` (both masks have
-        just this label: of the liver, without tumors) and ``scan_voxels``. For "tumor"
-        also what ``lesion_scores`` counts.
+        For "liver" and "tumor": ``dice``, ``iou``, ``precision``, ``recall``;
+        ``truth_ml``, ``predicted_ml``, ``volume_error_ml`` = predicted - truth and
+        ``absolute_volume_error_ml``; ``hd95_mm``, ``nsd``, ``assd_mm`` of
+        ``surface_scores``; and the voxel counts ``both_voxels``, ``truth_voxels``,
+        ``predicted_voxels``, ``same_label_voxels`` (both masks have just this label: of
+        the liver, without tumors) and ``scan_voxels``. For "tumor" also what
+        ``lesion_scores`` counts.
 
     Raises:
         ScanError: the masks lie on different grids.
     """
-    rows = {name: _score(truth, predicted, name) for name in CLASSES}
+    return score_with_lesions(truth, predicted, nsd_mm).rows
+
+
+def score_with_lesions(
+    truth: Mask, predicted: Mask, nsd_mm: Mapping[str, float] | None = None
+) -> ScoredCase:
+    """As ``score_case``, and each lesion by itself.
+
+    Raises:
+        ScanError: the masks lie on different grids.
+    """
+    known, found = crop_to_both(truth.labels, predicted.labels)
+    rows = {name: _score(known, found, name, truth) for name in CLASSES}
     for name, tolerance_mm in (nsd_mm or {}).items():
-        rows[name] |= surface_scores(
-            truth.labels >= CLASSES[name],
-            predicted.labels >= CLASSES[name],
-            spacing_of(truth.affine),
-            tolerance_mm=tolerance_mm,
-        )
+        inside = (known >= CLASSES[name], found >= CLASSES[name])
+        rows[name] |= surface_scores(*inside, spacing_of(truth.affine), tolerance_mm=tolerance_mm)
     tumor = CLASSES["tumor"]
-    rows["tumor"] |= lesion_scores(truth.labels >= tumor, predicted.labels >= tumor)
-    return rows
+    matching = match_lesions(known >= tumor, found >= tumor)
+    rows["tumor"] |= matching.counts()
+    return ScoredCase(rows, tuple(matching.lesions(truth.voxel_ml)))
 
 
 def summarize(cases: Sequence[Mapping[str, Row]]) -> dict[str, dict[str, float | int | None]]:
@@ -59,28 +85,52 @@ def summarize(cases: Sequence[Mapping[str, Row]]) -> dict[str, dict[str, float |
         cases: what ``score_case`` gave for each.
 
     Returns:
-        Per class: mean ``dice``, ``precision``, ``recall`` over the cases where each
-        is defined (None where it never is), ``dice_median``, ``dice_min``,
-        ``volume_error_ml`` and ``absolute_volume_error_ml`` over all cases, and the
-        counts ``cases``, ``scored`` (Dice defined), ``both_empty`` and
-        ``false_positive_cases`` (truth empty, prediction not). Where surfaces were
-        scored, mean ``hd95_mm``, ``nsd`` and ``assd_mm``, and ``no_surface``, the cases
-        where these are not defined.
+        Per class: mean ``dice``, ``iou``, ``precision``, ``recall`` over the cases where
+        each is defined (None where it never is), ``dice_median``, ``dice_min``,
+        ``volume_error_ml`` and ``absolute_volume_error_ml`` over all cases, and what
+        ``count_empties`` counts. Where surfaces were scored, mean ``hd95_mm``, ``nsd``
+        and ``assd_mm``, and ``no_surface``, the cases where these are not defined. For
+        "tumor" ``lesion_recall``, ``lesion_precision`` and ``lesion_f1`` over the
+        lesions of all cases, and ``false_lesions_per_case``.
     """
     return {name: _summary([case[name] for case in cases]) for name in CLASSES}
 
 
-def _score(truth: Mask, predicted: Mask, name: str) -> Row:
+def count_empties(rows: Sequence[Row]) -> dict[str, int]:
+    """How many cases of a class there are, and in how many a mask is empty.
+
+    Args:
+        rows: of one class, one for each case.
+
+    Returns:
+        ``cases``; ``scored`` (Dice defined); ``both_empty``; ``false_positive_cases``
+        (truth empty, prediction not); ``missed_cases`` (prediction empty, truth not).
+    """
+    nothing = [(row["truth_voxels"] == 0, row["predicted_voxels"] == 0) for row in rows]
+    both = nothing.count((True, True))
+    return {
+        "cases": len(rows),
+        "scored": len(rows) - both,
+        "both_empty": both,
+        "false_positive_cases": nothing.count((True, False)),
+        "missed_cases": nothing.count((False, True)),
+    }
+
+
+def _score(known: np.ndarray, found: np.ndarray, name: str, truth: Mask) -> Row:
     label, voxel_ml = CLASSES[name], truth.voxel_ml
-    both, in_truth, in_predicted = overlap(truth.labels >= label, predicted.labels >= label)
-    same, *_ = overlap(truth.labels == label, predicted.labels == label)
+    both, in_truth, in_predicted = overlap(known >= label, found >= label)
+    same, *_ = overlap(known == label, found == label)
+    error_ml = (in_predicted - in_truth) * voxel_ml
     return {
         "dice": ratio(2 * both, in_truth + in_predicted),
+        "iou": ratio(both, in_truth + in_predicted - both),
         "precision": ratio(both, in_predicted),
         "recall": ratio(both, in_truth),
         "truth_ml": in_truth * voxel_ml,
         "predicted_ml": in_predicted * voxel_ml,
-        "volume_error_ml": (in_predicted - in_truth) * voxel_ml,
+        "volume_error_ml": error_ml,
+        "absolute_volume_error_ml": abs(error_ml),
         "both_voxels": both,
         "truth_voxels": in_truth,
         "predicted_voxels": in_predicted,
@@ -91,18 +141,15 @@ def _score(truth: Mask, predicted: Mask, name: str) -> Row:
 
 def _summary(rows: Sequence[Row]) -> dict[str, float | int | None]:
     dices = _defined(rows, "dice")
-    errors = [row["volume_error_ml"] for row in rows]
+    errors = ("volume_error_ml", "absolute_volume_error_ml")
     return {
-        **{name: _mean(_defined(rows, name)) for name in ("dice", "precision", "recall")},
+        **{name: _mean(_defined(rows, name)) for name in SHARES},
         "dice_median": float(np.median(dices)) if dices else None,
         "dice_min": min(dices, default=None),
-        "volume_error_ml": _mean(errors),
-        "absolute_volume_error_ml": _mean([abs(error) for error in errors]),
-        "cases": len(rows),
-        "scored": len(dices),
-        "both_empty": len(rows) - len(dices),
-        "false_positive_cases": sum(row["truth_ml"] == 0 < row["predicted_ml"] for row in rows),
+        **{name: _mean(_defined(rows, name)) for name in errors},
+        **count_empties(rows),
         **_surface_summary([row for row in rows if SURFACE_SCORES[0] in row]),
+        **_lesion_summary([row for row in rows if "lesions_truth" in row]),
     }
 
 
@@ -111,6 +158,31 @@ def _surface_summary(rows: Sequence[Row]) -> dict[str, float | int | None]:
         return {}
     means = {name: _mean(_defined(rows, name)) for name in SURFACE_SCORES}
     return {**means, "no_surface": len(rows) - len(_defined(rows, SURFACE_SCORES[0]))}
+
+
+def _lesion_summary(rows: Sequence[Row]) -> dict[str, float | int | None]:
+    if not rows:
+        return {}
+    truth, found, predicted, false = (
+        sum(row[f"lesions_{name}"] for row in rows)
+        for name in ("truth", "detected", "predicted", "false")
+    )
+    recall, precision = ratio(found, truth), ratio(predicted - false, predicted)
+    return {
+        "lesion_recall": _or_none(recall),
+        "lesion_precision": _or_none(precision),
+        "lesion_f1": _or_none(_harmonic_mean(recall, precision)),
+        "false_lesions_per_case": false / len(rows),
+    }
+
+
+def _harmonic_mean(recall: float, precision: float) -> float:
+    both = recall + precision
+    return 0.0 if both == 0 else 2 * recall * precision / both
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _defined(rows: Sequence[Row], name: str) -> list[float]:

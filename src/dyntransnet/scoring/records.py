@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dyntransnet.errors import InputError
+from dyntransnet.scoring.detection import FoundLesion
 from dyntransnet.scoring.overlap import CLASSES, Row
 
 Curve = Sequence[Mapping[str, float]]
 """Rows with ``step`` and what was measured there."""
 
 CASE_COLUMNS = (
-    "dice", "precision", "recall", "truth_ml", "predicted_ml", "volume_error_ml",
-    "hd95_mm", "nsd", "assd_mm",
+    "dice", "iou", "precision", "recall", "truth_ml", "predicted_ml", "volume_error_ml",
+    "absolute_volume_error_ml", "hd95_mm", "nsd", "assd_mm",
 )  # fmt: skip
 """What a person reads of one case."""
 
@@ -26,6 +27,9 @@ COLUMNS = (
 """All that ``score_case`` says; counts of lesions stand in the rows of tumors only."""
 
 
+LESION_COLUMNS = ("mask", "volume_ml", "diameter_mm", "size", "match", "dice")
+
+
 def write_cases(scores: Mapping[str, Mapping[str, Row]], path: Path) -> None:
     """One row per case and class; an undefined score is left empty."""
     with path.open("w", newline="") as stream:
@@ -35,6 +39,23 @@ def write_cases(scores: Mapping[str, Mapping[str, Row]], path: Path) -> None:
             for name in CLASSES:
                 values = [by_class[name].get(column, math.nan) for column in COLUMNS]
                 writer.writerow([case, name, *("" if v != v else round(v, 6) for v in values)])
+
+
+def write_lesions(lesions: Mapping[str, Sequence[FoundLesion]], path: Path) -> None:
+    """One row per lesion of truth and prediction; no match leaves match and Dice empty.
+
+    Lesions with one number in ``match`` are one detected object of their case, and have
+    its Dice.
+    """
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["case", *LESION_COLUMNS])
+        for case, found in lesions.items():
+            for one in found:
+                whose = "truth" if one.is_truth else "predicted"
+                sizes = (round(one.volume_ml, 6), round(one.diameter_mm, 6), one.size.value)
+                match = ("", "") if one.match is None else (one.match, round(one.dice, 6))
+                writer.writerow([case, whose, *sizes, *match])
 
 
 def read_cases(path: Path) -> dict[str, dict[str, Row]]:

@@ -5,7 +5,7 @@ A test over slices, epochs or seeds would count one patient many times.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -122,6 +122,40 @@ def mean_interval(values: Values, how: Resampling) -> tuple[float, float] | None
         rng=np.random.default_rng(how.seed),
     ).confidence_interval
     return float(found.low), float(found.high)
+
+
+def pooled_intervals(
+    sums: Float[np.ndarray, "patients *columns"],
+    values_of: Callable[[Float[np.ndarray, "draws *columns"]], Float[np.ndarray, "draws values"]],
+    how: Resampling,
+) -> list[tuple[float, float] | None]:
+    """Bootstrap confidence intervals of values that come from sums over all patients.
+
+    A ratio of sums, as a recall over all lesions, is no mean over patients; whole
+    patients are drawn all the same, with everything that is theirs.
+
+    Args:
+        sums: what each patient adds to every sum.
+        values_of: values from sums, for many draws at once; NaN where not defined.
+        how: draws, confidence, seed.
+
+    Returns:
+        For each value the percentiles of the draws that define it; None where none does,
+        and below ``LEAST_PATIENTS``.
+    """
+    count = len(sums)
+    drawn = np.random.default_rng(how.seed).multinomial(count, [1 / count] * count, how.draws)
+    columns = values_of(np.tensordot(drawn.astype(float), sums, axes=1)).T
+    tail = (1 - how.confidence) / 2
+    known = [column[~np.isnan(column)] for column in columns]
+    if count < LEAST_PATIENTS:
+        return [None] * len(known)
+    return [_ends(column, tail) if len(column) else None for column in known]
+
+
+def _ends(values: Values, tail: float) -> tuple[float, float]:
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return float(low), float(high)
 
 
 def compare_paired(values: Mapping[str, float], baseline: Mapping[str, float]) -> Paired:

@@ -1,29 +1,34 @@
 """How far apart the surfaces of two masks lie, in millimeters.
 
-Surfaces are the triangles between voxel centers of DeepMind's library, each counted by
-its area; one implementation for all distances, because tools differ by much more than
-methods do (Podobnik and Vrtovec, https://arxiv.org/abs/2410.02630).
+Surfaces are cut into pieces that count by their area; one implementation for all
+distances, because tools differ by much more than methods do (Podobnik and Vrtovec,
+https://arxiv.org/abs/2410.02630).
 """
 
 import math
-import warnings
 
 import numpy as np
-import surface_distance as library  # type: ignore[import-untyped]
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
+from dyntransnet.scoring.nearest import distances_mm
 from dyntransnet.scoring.overlap import Row, box_of, check_one_grid
+from dyntransnet.scoring.surfels import SpacingMm, surface_of
 
 SURFACE_SCORES = ("hd95_mm", "nsd", "assd_mm")
-PERCENT = 95
+QUANTILE = 0.95
 ROUNDING_MM = 1e-4
 """Headers keep spacings as 32-bit floats: a distance of just the tolerance is within it."""
+
+SHARE_ROUNDING = 1e-12
+"""Areas that add up to just the quantile reach it, whatever order they are added in."""
+
+Values = Float[np.ndarray, " n"]
 
 
 def surface_scores(
     truth: Bool[np.ndarray, "_ _ _"],
     predicted: Bool[np.ndarray, "_ _ _"],
-    spacing_mm: tuple[float, float, float],
+    spacing_mm: SpacingMm,
     *,
     tolerance_mm: float,
 ) -> Row:
@@ -39,7 +44,8 @@ def surface_scores(
         ``hd95_mm``, the larger of the 95th percentiles of the distances from either
         surface to the other; ``nsd``, the share of both surfaces that lies within the
         tolerance of the other, in [0, 1]; ``assd_mm``, the average distance over both
-        surfaces. All are NaN where a mask is empty: it has no surface.
+        surfaces, so that a large one counts for more than a small one. All are NaN where
+        a mask is empty: it has no surface.
 
     Raises:
         ScanError: the masks lie on different grids.
@@ -51,25 +57,22 @@ def surface_scores(
     if not (truth.any() and predicted.any()):
         return dict.fromkeys(SURFACE_SCORES, math.nan)
     box = box_of(truth | predicted)
-    with warnings.catch_warnings():
-        # The library calls scipy by names that scipy has moved.
-        warnings.filterwarnings("ignore", "Please import", DeprecationWarning)
-        distances = library.compute_surface_distances(truth[box], predicted[box], spacing_mm)
+    one, other = (surface_of(mask[box], spacing_mm) for mask in (truth, predicted))
+    there = distances_mm(one.points, other.points, spacing_mm)
+    back = distances_mm(other.points, one.points, spacing_mm)
+    distances = np.concatenate([there, back])
+    areas = np.concatenate([one.areas_mm2, other.areas_mm2])
+    within = distances <= tolerance_mm + ROUNDING_MM
     return {
-        "hd95_mm": float(library.compute_robust_hausdorff(distances, PERCENT)),
-        "nsd": float(
-            library.compute_surface_dice_at_tolerance(distances, tolerance_mm + ROUNDING_MM)
-        ),
-        "assd_mm": _average(distances),
+        "hd95_mm": max(_percentile(there, one.areas_mm2), _percentile(back, other.areas_mm2)),
+        "nsd": float(areas[within].sum() / areas.sum()),
+        "assd_mm": float(distances @ areas / areas.sum()),
     }
 
 
-def _average(distances: dict[str, np.ndarray]) -> float:
-    """Over both surfaces at once, so that a large one counts for more than a small one."""
-    weighted = sum(
-        float(distances[f"distances_{one}"] @ distances[f"surfel_areas_{surface}"])
-        for one, surface in (("gt_to_pred", "gt"), ("pred_to_gt", "pred"))
-    )
-    return weighted / float(
-        distances["surfel_areas_gt"].sum() + distances["surfel_areas_pred"].sum()
-    )
+def _percentile(distances: Values, areas: Values) -> float:
+    """The least distance that the quantile of the area does not exceed."""
+    order = np.argsort(distances)
+    reached = np.cumsum(areas[order])
+    enough = np.searchsorted(reached, (QUANTILE - SHARE_ROUNDING) * reached[-1])
+    return float(distances[order[enough]])

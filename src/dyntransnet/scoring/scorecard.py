@@ -1,0 +1,140 @@
+"""Score two folders of masks, and say the result in a table and in files."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dyntransnet.atomic import new_folder
+from dyntransnet.errors import OutputError, ParamsError
+from dyntransnet.imaging.scan import Mask
+from dyntransnet.scoring.convention import Convention
+from dyntransnet.scoring.folders import Pairs, pair_masks, score_pairs
+from dyntransnet.scoring.lits_scorer import LitsCase, score_lits_case, summarize_lits, write_lits
+from dyntransnet.scoring.metrics import ScoredCase, score_with_lesions
+from dyntransnet.scoring.overlap import CLASSES
+from dyntransnet.scoring.records import write_cases, write_lesions
+from dyntransnet.scoring.scoretext import dice_text, lits_text, summary_text
+from dyntransnet.scoring.summary import HOW, summarize_cases
+
+CASES, LESIONS, SUMMARY = FILES = ("cases.csv", "lesions.csv", "summary.json")
+
+
+def run(
+    truth: Path,
+    predicted: Path,
+    *,
+    out: Path | None = None,
+    convention: Convention = Convention.PROJECT,
+    patients: Path | None = None,
+    nsd_mm: Mapping[str, float],
+) -> None:
+    """Score every mask of one folder against the mask of its name in another.
+
+    Args:
+        truth: folder of reference masks, or one mask.
+        predicted: folder of masks under test, or one mask.
+        out: folder to write cases.csv, lesions.csv and summary.json to; None writes
+            nothing.
+        convention: by whose rules.
+        patients: JSON file whose ``patients`` names the patient of each case, as that
+            of ``split``; None takes each case for a patient of its own.
+        nsd_mm: per class the tolerance of the surface Dice.
+
+    Raises:
+        DatasetError: masks are missing, damaged or lie on other grids; all are listed.
+        ScanError: a folder is missing.
+        OutputError: the output cannot be written, or would replace other files.
+        ParamsError: a case has no patient, or the LiTS scorer is asked for patients.
+    """
+    _check_out(out)
+    pairs = pair_masks(truth, predicted)
+    patient_of = _patients(patients, pairs, convention)
+    if pairs.unpaired:
+        print(f"score: not scored, there is no truth of {', '.join(pairs.unpaired)}")
+    facts: dict[str, Any] = {
+        "convention": convention.value,
+        "cases": len(pairs.files),
+        "unpaired": pairs.unpaired,
+    }
+    if convention is Convention.LITS:
+        scores, write = _by_lits(pairs)
+        facts |= {"scores": scores}
+    else:
+        summary, write = _by_project(pairs, patient_of, dict(nsd_mm))
+        facts |= summary
+    if out:
+        with new_folder(out) as folder:
+            write(folder)
+            (folder / SUMMARY).write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _by_project(
+    pairs: Pairs, patient_of: Mapping[str, str] | None, nsd_mm: Mapping[str, float]
+) -> tuple[dict[str, Any], Callable[[Path], None]]:
+    """The summary, and what writes the tables behind it."""
+
+    def score(case: str, truth: Mask, predicted: Mask) -> ScoredCase:
+        found = score_with_lesions(truth, predicted, nsd_mm)
+        shown = (f"{name} Dice {dice_text(found.rows[name]['dice'])}" for name in CLASSES)
+        print(case, *shown, sep="  ", flush=True)
+        return found
+
+    def write(folder: Path) -> None:
+        write_cases({case: one.rows for case, one in cases.items()}, folder / CASES)
+        write_lesions({case: one.lesions for case, one in cases.items()}, folder / LESIONS)
+
+    cases = score_pairs(pairs, score)
+    summary = summarize_cases(cases, patient_of)
+    print("\n" + summary_text(summary, nsd_mm), end="")
+    return {"nsd_mm": dict(nsd_mm), "intervals": asdict(HOW), **asdict(summary)}, write
+
+
+def _by_lits(pairs: Pairs) -> tuple[dict[str, float | None], Callable[[Path], None]]:
+    """The same by the rules of the LiTS scorer."""
+
+    def score(case: str, truth: Mask, predicted: Mask) -> LitsCase:
+        found = score_lits_case(case, truth, predicted)
+        shown = f"liver Dice {found.liver_dice:.4f}  lesion Dice {found.lesion_dice:.4f}"
+        print(case, shown, sep="  ", flush=True)
+        return found
+
+    cases = score_pairs(pairs, score)
+    scores = summarize_lits([*cases.values()])
+    print("\n" + lits_text(scores, len(cases)), end="")
+    return scores, lambda folder: write_lits(cases, folder / CASES, folder / LESIONS)
+
+
+def _check_out(out: Path | None) -> None:
+    """Only results of this command are ever replaced."""
+    if out is None or not out.exists():
+        return
+    if not out.is_dir():
+        raise OutputError(f"{out}: must be a folder, got a file")
+    if others := sorted({path.name for path in out.iterdir()} - {*FILES}):
+        raise OutputError(
+            f"{out}: must be a new folder or one of earlier scores, got {', '.join(others[:5])}"
+        )
+
+
+def _patients(file: Path | None, pairs: Pairs, convention: Convention) -> dict[str, str] | None:
+    if file is None:
+        return None
+    if convention is Convention.LITS:
+        raise ParamsError(
+            "score: patients must not be given to the LiTS scorer, it has no intervals"
+        )
+    try:
+        patient_of = json.loads(file.read_text())["patients"]
+        missing = [case for case in pairs.files if not isinstance(patient_of.get(case), str)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ParamsError(
+            f"{file}: must be JSON with the patient of each case under patients, "
+            f"got {type(error).__name__}"
+        ) from error
+    if missing:
+        raise ParamsError(
+            f"{file}: must name the patient of every case, got none of {', '.join(missing)}"
+        )
+    return {case: patient_of[case] for case in pairs.files}
