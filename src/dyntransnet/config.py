@@ -122,7 +122,7 @@ class TrainParams(Section):
     patch_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     tumor_share: float = Field(ge=0, le=1)
     liver_share: float = Field(ge=0, le=1)
-    loss: Literal["dice_bce", "dice_focal", "dice", "tversky_bce"]
+    loss: Literal["dice_bce", "dice_focal", "dice", "dice_tversky"]
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     warmup_share: float = Field(ge=0, lt=1)

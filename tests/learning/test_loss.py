@@ -10,12 +10,12 @@ from dyntransnet.learning.loss import (
     LOSSES,
     dice_bce,
     dice_focal,
+    dice_tversky,
     paper_dice,
     soft_dice,
     supervise,
     targets_of,
     tversky,
-    tversky_bce,
 )
 
 SHAPE = (2, 1, 4, 5, 6)
@@ -167,8 +167,20 @@ def test_tversky_leaves_windows_without_the_class_to_cross_entropy():
     assert not logits.grad[1, 1].any()
     assert logits.grad[0, 1].any()
     logits.grad = None
-    tversky_bce(logits, targets).backward()
+    dice_tversky(logits, targets).backward()
     assert logits.grad[1, 1].all()
+
+
+def test_the_liver_has_dice_and_tumors_have_tversky():
+    logits, targets = noise(), targets_of(label())
+    expected = (
+        soft_dice(logits[:, :1], targets[:, :1]) / 2
+        + tversky(logits[:, 1:], targets[:, 1:]) / 2
+        + torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
+    )
+    torch.testing.assert_close(dice_tversky(logits, targets), expected)
+    swapped = dice_tversky(logits.flip(1), targets.flip(1))
+    assert swapped.item() != pytest.approx(expected.item(), rel=1e-3)
 
 
 def test_a_small_lesion_weighs_as_much_as_a_large_one():
