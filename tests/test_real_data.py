@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.checks import check_pair, check_scan
+from dyntransnet.imaging.checks.grids import check_pair, check_scan
 from dyntransnet.imaging.geometry import Placement, orientation_of, resample
 from dyntransnet.imaging.layouts import find_cases
 from dyntransnet.imaging.lesions import measure

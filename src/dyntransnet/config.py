@@ -38,15 +38,17 @@ Known = TypeVar("Known", bound=Section)
 
 
 class IngestParams(Section):
-    """Where the dataset is, and how its authors laid it out."""
+    """Where the dataset is, how its authors laid it out, and what a bad case does."""
 
     layout: Literal["phantom", "lits"]
     source: Path
+    on_problem: Literal["stop", "quarantine"]
 
 
 class SplitParams(Section):
     """Which patients train, validate and test."""
 
+    file: Path | None
     seed: NonNegativeInt
     folds: int = Field(ge=2)
     fold_cases: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]

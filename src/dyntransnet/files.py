@@ -11,7 +11,7 @@ from typing import Any
 from dyntransnet.atomic import check_writable, new_file
 from dyntransnet.client import SegmentationClient
 from dyntransnet.errors import DatasetError, OutputError, ScanError
-from dyntransnet.imaging.checks import check_pair
+from dyntransnet.imaging.checks.grids import check_pair
 from dyntransnet.imaging.scan import (
     READABLE,
     Mask,

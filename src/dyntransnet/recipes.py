@@ -28,9 +28,22 @@ def use(name: str, *, params: Path = PARAMS_FILE, folder: Path = FOLDER) -> None
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known:
         raise ParamsError(f"recipe must be one of {', '.join(known) or 'none'}, got {name!r}")
+    write((folder / f"{name}.yaml").read_text(), params=params)
+
+
+def write(recipe: str, *, params: Path = PARAMS_FILE) -> None:
+    """Write YAML values over those of params.yaml; its comments stay.
+
+    Args:
+        recipe: sections of params.yaml with the keys to change.
+        params: the file to change.
+
+    Raises:
+        ParamsError: the result would break a rule; the file is as before.
+    """
     text = _round_trip()
     values = text.load(params.read_text())
-    _put(text.load((folder / f"{name}.yaml").read_text()), values)
+    _put(text.load(recipe), values)
     with new_file(params) as path:
         text.dump(values, path)
         checked(Params, read_yaml(path), params)

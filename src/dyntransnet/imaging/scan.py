@@ -3,8 +3,6 @@
 SimpleITK reads and writes; its [z, y, x] arrays and LPS world end here.
 """
 
-import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from jaxtyping import Float32, Float64, Int16, UInt8
 from dyntransnet.atomic import new_file
 from dyntransnet.contract import Label
 from dyntransnet.errors import OutputError, ScanError
+from dyntransnet.imaging.images import cause_of, read_image
 
 READABLE = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -23,9 +22,6 @@ Voxels = Int16[np.ndarray, "x y z"] | Float32[np.ndarray, "x y z"]
 Affine = Float64[np.ndarray, "4 4"]
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-_GZIP_MAGIC = b"\x1f\x8b"
-_NIFTI_FLOATS = {"16": "f4", "64": "f8"}
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ def read_mask(path: Path) -> Mask:
     is_label = (array == Label.BACKGROUND) | (array == Label.LIVER) | (array == Label.TUMOR)
     if not is_label.all():
         shown = ", ".join(f"{value:g}" for value in np.unique(array)[:8])
-        raise ScanError(f"{case}: labels must be 0, 1 or 2, got {shown}")
+        raise ScanError(f"{case}: labels must be 0, 1 or 2, got {shown}", code="label-unknown")
     return Mask(array.astype(np.uint8, copy=False), affine)
 
 
@@ -151,40 +147,8 @@ def check_mask_path(path: Path) -> None:
 
 
 def _read(path: Path, case: str) -> tuple[np.ndarray, Affine]:
-    if not path.is_file():
-        raise ScanError(f"{case}: file must exist, got no {path.name}")
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise ScanError(f"{case}: {path.name} must be a readable image, {_cause(error)}") from error
-    if image.GetDimension() != 3:
-        raise ScanError(
-            f"{case}: must be one 3D image, got {image.GetDimension()}D {image.GetSize()}"
-        )
-    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
-        raise ScanError(
-            f"{case}: voxels must be real numbers, got {image.GetPixelIDTypeAsString()}"
-        )
-    if image.HasMetaDataKey("vox_offset"):
-        _check_nifti(path, image, case)
+    image = read_image(path, case)
     return sitk.GetArrayFromImage(image).T, _affine_of(image)
-
-
-def _check_nifti(path: Path, image: sitk.Image, case: str) -> None:
-    """Find what ITK passes over: missing bytes, which it invents, and NaN, which it reads as 0."""
-    stored = path.read_bytes()
-    try:
-        content = gzip.decompress(stored) if stored.startswith(_GZIP_MAGIC) else stored
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ScanError(f"{case}: {path.name} must be a whole gzip file, got {error}") from error
-    start = int(float(image.GetMetaData("vox_offset")))
-    voxels = image.GetNumberOfPixels()
-    end = start + voxels * int(image.GetMetaData("bitpix")) // 8
-    if len(content) < end:
-        raise ScanError(f"{case}: {path.name} must hold {end} bytes, got {len(content)}")
-    if kind := _NIFTI_FLOATS.get(image.GetMetaData("datatype")):
-        order = "<" if content[0] else ">"  # the header begins with its length, below 65536
-        check_finite(np.frombuffer(content, order + kind, voxels, start), case)
 
 
 def check_finite(values: np.ndarray, case: str) -> None:
@@ -194,18 +158,9 @@ def check_finite(values: np.ndarray, case: str) -> None:
         ScanError: some are.
     """
     if bad := values.size - int(np.isfinite(values).sum()):
-        raise ScanError(f"{case}: voxels must be finite, got {bad} NaN or infinite")
-
-
-def _cause(error: RuntimeError) -> str:
-    """The last line of an ITK message that says why; "Reason" holds a stale errno."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith("Reason: ")]
-    return (
-        "got " + lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ")
-        if lines
-        else "got an error"
-    )
+        raise ScanError(
+            f"{case}: voxels must be finite, got {bad} NaN or infinite", code="not-finite"
+        )
 
 
 def _fits_int16(array: np.ndarray) -> bool:
@@ -235,4 +190,4 @@ def _write(array: np.ndarray, affine: Affine, path: Path) -> None:
         try:
             sitk.WriteImage(image, str(partial), useCompression=compress)
         except RuntimeError as error:
-            raise OutputError(f"{path}: must be writable, {_cause(error)}") from error
+            raise OutputError(f"{path}: must be writable, {cause_of(error)}") from error

@@ -1,0 +1,95 @@
+"""One 3D image from a file, by SimpleITK, once its header has shown that it can be one."""
+
+from math import prod
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from dyntransnet.errors import ScanError
+from dyntransnet.imaging.nifti import SUFFIXES, check_nifti
+
+MAX_VOXELS = 2**29
+"""512 x 512 x 2048: twice the longest scan of a trunk."""
+
+MAX_BYTES = 2**30
+"""Of voxels as they are stored; reading takes about twice as much for a moment."""
+
+
+def read_image(path: Path, case: str) -> sitk.Image:
+    """Read an image of any format.
+
+    Args:
+        path: the file.
+        case: who, in messages.
+
+    Raises:
+        ScanError: the file is missing, damaged, of another format, larger than any scan,
+            or not one 3D image of real numbers.
+    """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else f"no {path.name}"
+        raise ScanError(f"{case}: file must exist, got {found}", code="file-missing")
+    try:
+        if path.name.lower().endswith(SUFFIXES):
+            check_nifti(path, case)
+        reader = _checked_reader(path, case)
+        return reader.Execute()
+    except RuntimeError as error:
+        code = "affine-sheared" if "orthonormal" in str(error) else "unreadable"
+        raise ScanError(
+            f"{case}: {path.name} must be a readable image, {cause_of(error)}", code=code
+        ) from error
+    except OSError as error:
+        raise ScanError(
+            f"{case}: {path.name} must be readable, got {error.strerror}", code="unreadable"
+        ) from error
+
+
+def cause_of(error: RuntimeError) -> str:
+    """The last line of an ITK message that says why; "Reason" holds a stale errno."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("Reason: ")]
+    return (
+        "got " + lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ")
+        if lines
+        else "got an error"
+    )
+
+
+def check_size(shape: tuple[int, ...], voxel_bytes: int, case: str) -> None:
+    """Make sure that an image fits in memory, before any is taken.
+
+    Raises:
+        ScanError: it has no voxels, or more voxels or bytes than any scan.
+    """
+    if min(shape) < 1:
+        raise ScanError(f"{case}: each edge must have voxels, got {shape}", code="size-invalid")
+    voxels = prod(shape)
+    if voxels > MAX_VOXELS or voxels * voxel_bytes > MAX_BYTES:
+        raise ScanError(
+            f"{case}: must have at most {MAX_VOXELS} voxels in {MAX_BYTES} bytes, "
+            f"got {shape} of {voxel_bytes} bytes each",
+            code="too-large",
+        )
+
+
+def _checked_reader(path: Path, case: str) -> sitk.ImageFileReader:
+    """A reader that has seen the header and nothing else."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    if reader.GetDimension() != 3:
+        raise ScanError(
+            f"{case}: must be one 3D image, got {reader.GetDimension()}D {reader.GetSize()}",
+            code="not-3d",
+        )
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if reader.GetNumberOfComponents() != 1 or "vector" in kind or "complex" in kind:
+        code = "voxels-complex" if "complex" in kind else "voxels-color"
+        raise ScanError(f"{case}: voxels must be real numbers, got {kind}", code=code)
+    check_size(reader.GetSize(), _bytes_of(reader.GetPixelID()), case)
+    return reader
+
+
+def _bytes_of(pixel_id: int) -> int:
+    return int(sitk.Image([1, 1, 1], pixel_id).GetSizeOfPixelComponent())

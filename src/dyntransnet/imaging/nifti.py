@@ -1,0 +1,208 @@
+"""What a NIfTI file says of itself, and whether its bytes keep it.
+
+ITK believes a header: it invents missing bytes and missing spacings, reads NaN as 0, and
+asks for whatever memory the sizes call for. So headers are read here first, and contents
+are run through in pieces, before ITK sees either.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedIOBase
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from dyntransnet.errors import ScanError
+from dyntransnet.imaging.axes import check_axes
+
+SUFFIXES = (".nii", ".nii.gz")
+
+PIECE = 2**22
+"""Bytes looked at together."""
+
+MAX_HEADER_BYTES = 2**24
+"""Where voxels must have begun: extensions are text of some kilobytes."""
+
+TRAILING_BYTES = 2**20
+"""Left unread after the last voxel; more means that the sizes are wrong."""
+
+SAME_SPACING = 1e-2
+"""Relative difference between pixdim and sform that rounding explains."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_FLOATS = {16: "f4", 64: "f8"}
+
+
+def _layout(size: int, fields: dict[str, tuple[str, int]]) -> np.dtype:
+    kinds, starts = zip(*fields.values(), strict=True)
+    return np.dtype({"names": list(fields), "formats": kinds, "offsets": starts, "itemsize": size})
+
+
+_FIRST = _layout(
+    348,
+    {
+        "dim": ("<8i2", 40), "datatype": ("<i2", 70), "bitpix": ("<i2", 72),
+        "pixdim": ("<8f4", 76), "vox_offset": ("<f4", 108), "qform": ("<i2", 252),
+        "sform": ("<i2", 254), "srow": ("<(3,4)f4", 280), "magic": ("S4", 344),
+    },
+)  # fmt: skip
+_SECOND = _layout(
+    540,
+    {
+        "magic": ("S4", 4), "datatype": ("<i2", 12), "bitpix": ("<i2", 14), "dim": ("<8i8", 16),
+        "pixdim": ("<8f8", 104), "vox_offset": ("<i8", 168), "qform": ("<i4", 344),
+        "sform": ("<i4", 348), "srow": ("<(3,4)f8", 400),
+    },
+)  # fmt: skip
+_LAYOUTS = {348: (_FIRST, b"n+1"), 540: (_SECOND, b"n+2")}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What ITK passes over, of a header that holds together.
+
+    Attributes:
+        voxels: how many.
+        start: byte at which they begin.
+        end: byte after the last.
+        floats: how numpy names their type; None for whole numbers.
+    """
+
+    voxels: int
+    start: int
+    end: int
+    floats: str | None
+
+
+def check_nifti(path: Path, case: str) -> None:
+    """Make sure that a NIfTI file holds what its header says.
+
+    Args:
+        path: with one of ``SUFFIXES``, gzipped or not.
+        case: who, in messages.
+
+    Raises:
+        ScanError: it is no NIfTI file, its header contradicts itself, or bytes are
+            missing, damaged, too many, NaN or infinite.
+    """
+    with _opened(path, case) as stream:
+        header = read_header(stream.read(_SECOND.itemsize), case, path.name)
+    with _opened(path, case) as stream:
+        _check_content(stream, header, case, path.name)
+
+
+def read_header(start: bytes, case: str, name: str) -> Header:
+    """Read a header, and make sure that it does not contradict itself.
+
+    Args:
+        start: the file's first bytes.
+        case: who, in messages.
+        name: of the file, in messages.
+
+    Raises:
+        ScanError: as ``check_nifti``.
+    """
+    fields = _fields_of(start)
+    if fields is None:
+        raise ScanError(
+            f"{case}: {name} must be a readable image, got no NIfTI header in its "
+            f"first {len(start)} bytes",
+            code="unreadable",
+        )
+    dim = [int(edge) for edge in fields["dim"]]
+    if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
+        raise ScanError(
+            f"{case}: {name} must have 1 to 7 edges of 1 voxel or more, got {dim}",
+            code="size-invalid",
+        )
+    if not start_is_possible(at := float(fields["vox_offset"])):
+        raise ScanError(
+            f"{case}: {name} must begin its voxels before byte {MAX_HEADER_BYTES}, got {at:g}",
+            code="size-not-header",
+        )
+    _check_place(fields, case)
+    voxels = prod(dim[1 : dim[0] + 1])
+    begin = max(int(at), len(fields.tobytes()) + 4)
+    end = begin + voxels * int(fields["bitpix"]) // 8
+    kind = _FLOATS.get(int(fields["datatype"]))
+    return Header(voxels, begin, end, fields.dtype["dim"].base.str[0] + kind if kind else None)
+
+
+def start_is_possible(at: float) -> bool:
+    """Whether voxels can begin there; NaN is no place."""
+    return 0 <= at <= MAX_HEADER_BYTES
+
+
+def _fields_of(start: bytes) -> np.void | None:
+    """The header in its own byte order, or None where there is none."""
+    for size, (layout, magic) in _LAYOUTS.items():
+        for order in ("<", ">"):
+            own = layout.newbyteorder(order)
+            if len(start) >= size and np.frombuffer(start, f"{order}i4", 1)[0] == size:
+                fields = np.frombuffer(start, own, 1)[0]
+                return fields if fields["magic"] == magic else None
+    return None
+
+
+def _check_place(fields: np.void, case: str) -> None:
+    """Two places for one grid: ITK takes its spacing from pixdim, other tools from sform."""
+    if not fields["sform"] > 0:
+        return
+    axes = fields["srow"][:, :3].astype(float)
+    check_axes(axes, case)
+    one, other = np.abs(fields["pixdim"][1:4].astype(float)), np.linalg.norm(axes, axis=0)
+    if not np.allclose(one, other, rtol=SAME_SPACING, atol=0):
+        raise ScanError(
+            f"{case}: spacing must be the same in pixdim and sform, "
+            f"got {_shown(one)} and {_shown(other)}",
+            code="spacing-contradicts",
+        )
+
+
+def _check_content(stream: BufferedIOBase, header: Header, case: str, name: str) -> None:
+    """Run through all bytes in pieces; neither a long stream nor its end is taken on trust."""
+    size = bad = 0
+    rest = b""
+    while piece := stream.read(PIECE):
+        if header.floats:
+            inside = rest + piece[max(0, header.start - size) : max(0, header.end - size)]
+            whole = len(inside) - len(inside) % np.dtype(header.floats).itemsize
+            numbers, rest = np.frombuffer(inside[:whole], header.floats), inside[whole:]
+            bad += numbers.size - int(np.isfinite(numbers).sum())
+        size += len(piece)
+        if size > header.end + TRAILING_BYTES:
+            raise _other_size(header, f"more than {header.end + TRAILING_BYTES}", case, name)
+    if size < header.end:
+        raise _other_size(header, str(size), case, name)
+    if bad:
+        raise ScanError(
+            f"{case}: voxels must be finite, got {bad} NaN or infinite", code="not-finite"
+        )
+
+
+def _other_size(header: Header, found: str, case: str, name: str) -> ScanError:
+    return ScanError(
+        f"{case}: {name} must hold {header.end} bytes, got {found}", code="size-not-header"
+    )
+
+
+@contextmanager
+def _opened(path: Path, case: str) -> Iterator[BufferedIOBase]:
+    """The content of a file, gzipped or not; whatever its name says, as ITK has it."""
+    with path.open("rb") as stored:
+        is_gzip = stored.read(2) == _GZIP_MAGIC
+        stored.seek(0)
+        try:
+            yield gzip.GzipFile(fileobj=stored) if is_gzip else stored
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ScanError(
+                f"{case}: {path.name} must be a whole gzip file, got {error}", code="gzip-damaged"
+            ) from error
+
+
+def _shown(spacing: np.ndarray) -> str:
+    return " x ".join(f"{edge:.4g}" for edge in spacing)
