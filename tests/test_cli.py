@@ -95,7 +95,11 @@ def test_a_bad_dataset_is_one_line_for_each_case(tmp_path):
     first, *lines = finished.stderr.splitlines()
     assert finished.returncode == 1
     assert first == "error: lits: 2 problem(s) found, nothing was written"
-    assert [line.split(":")[0] for line in lines] == ["  volume-1", "  volume-2"]
+    found = "volume-{0}.nii.gz must be a readable image, got no NIfTI-1 header in its first 8 bytes"
+    assert lines == [
+        *[f"  volume-{n}  stop  unreadable  {found.format(n)}" for n in (1, 2)],
+        "  unreadable: fetch the file again, or convert it with a tool that can read it",
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lits", "params.yaml"]
 
 

@@ -139,12 +139,14 @@ def fingerprint_of(cases: Sequence[Traits]) -> Fingerprint:
     )
 
 
-def _along_axes(triples: Sequence[Sequence[float]]) -> tuple[Spread, Spread, Spread]:
+def _along_axes(
+    triples: Sequence[Sequence[float] | Sequence[int]],
+) -> tuple[Spread, Spread, Spread]:
     x, y, z = (_spread(values) for values in zip(*triples, strict=True))
     return x, y, z
 
 
-def _spread(values: Sequence[float]) -> Spread:
+def _spread(values: Sequence[float] | Sequence[int]) -> Spread:
     names = ("low", "p10", "median", "p90", "high")
     found = np.percentile(np.asarray(values, float), (0, 10, 50, 90, 100)).round(4)
     return Spread(**dict(zip(names, found.tolist(), strict=True)))

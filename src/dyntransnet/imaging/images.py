@@ -1,18 +1,12 @@
 """One 3D image from a file, by SimpleITK, once its header has shown that it can be one."""
 
-from math import prod
 from pathlib import Path
 
 import SimpleITK as sitk
 
 from dyntransnet.errors import ScanError
+from dyntransnet.imaging.limits import check_size
 from dyntransnet.imaging.nifti import SUFFIXES, check_nifti
-
-MAX_VOXELS = 2**29
-"""512 x 512 x 2048: twice the longest scan of a trunk."""
-
-MAX_BYTES = 2**30
-"""Of voxels as they are stored; reading takes about twice as much for a moment."""
 
 
 def read_image(path: Path, case: str) -> sitk.Image:
@@ -36,8 +30,9 @@ def read_image(path: Path, case: str) -> sitk.Image:
         return reader.Execute()
     except RuntimeError as error:
         code = "affine-sheared" if "orthonormal" in str(error) else "unreadable"
+        cause = cause_of(error).replace(str(path), path.name)
         raise ScanError(
-            f"{case}: {path.name} must be a readable image, {cause_of(error)}", code=code
+            f"{case}: {path.name} must be a readable image, {cause}", code=code
         ) from error
     except OSError as error:
         raise ScanError(
@@ -54,23 +49,6 @@ def cause_of(error: RuntimeError) -> str:
         if lines
         else "got an error"
     )
-
-
-def check_size(shape: tuple[int, ...], voxel_bytes: int, case: str) -> None:
-    """Make sure that an image fits in memory, before any is taken.
-
-    Raises:
-        ScanError: it has no voxels, or more voxels or bytes than any scan.
-    """
-    if min(shape) < 1:
-        raise ScanError(f"{case}: each edge must have voxels, got {shape}", code="size-invalid")
-    voxels = prod(shape)
-    if voxels > MAX_VOXELS or voxels * voxel_bytes > MAX_BYTES:
-        raise ScanError(
-            f"{case}: must have at most {MAX_VOXELS} voxels in {MAX_BYTES} bytes, "
-            f"got {shape} of {voxel_bytes} bytes each",
-            code="too-large",
-        )
 
 
 def _checked_reader(path: Path, case: str) -> sitk.ImageFileReader:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.axes import check_axes
+from dyntransnet.imaging.limits import check_axes, check_size
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -35,30 +35,18 @@ SAME_SPACING = 1e-2
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _FLOATS = {16: "f4", 64: "f8"}
+_BYTES = {2: 1, 256: 1, 4: 2, 512: 2, 8: 4, 768: 4, 16: 4, 1024: 8, 1280: 8, 64: 8}
+_BYTES |= {128: 3, 2304: 4, 32: 8, 1536: 16, 1792: 16, 2048: 32}
 
 
-def _layout(size: int, fields: dict[str, tuple[str, int]]) -> np.dtype:
-    kinds, starts = zip(*fields.values(), strict=True)
-    return np.dtype({"names": list(fields), "formats": kinds, "offsets": starts, "itemsize": size})
-
-
-_FIRST = _layout(
-    348,
+_HEADER = np.dtype(
     {
-        "dim": ("<8i2", 40), "datatype": ("<i2", 70), "bitpix": ("<i2", 72),
-        "pixdim": ("<8f4", 76), "vox_offset": ("<f4", 108), "qform": ("<i2", 252),
-        "sform": ("<i2", 254), "srow": ("<(3,4)f4", 280), "magic": ("S4", 344),
-    },
-)  # fmt: skip
-_SECOND = _layout(
-    540,
-    {
-        "magic": ("S4", 4), "datatype": ("<i2", 12), "bitpix": ("<i2", 14), "dim": ("<8i8", 16),
-        "pixdim": ("<8f8", 104), "vox_offset": ("<i8", 168), "qform": ("<i4", 344),
-        "sform": ("<i4", 348), "srow": ("<(3,4)f8", 400),
-    },
-)  # fmt: skip
-_LAYOUTS = {348: (_FIRST, b"n+1"), 540: (_SECOND, b"n+2")}
+        "names": ["size", "dim", "datatype", "pixdim", "vox_offset", "sform", "srow", "magic"],
+        "formats": ["<i4", "<8i2", "<i2", "<8f4", "<f4", "<i2", "<(3,4)f4", "S4"],
+        "offsets": [0, 40, 70, 76, 108, 254, 280, 344],
+        "itemsize": 348,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -66,13 +54,11 @@ class Header:
     """What ITK passes over, of a header that holds together.
 
     Attributes:
-        voxels: how many.
-        start: byte at which they begin.
+        start: byte at which its voxels begin.
         end: byte after the last.
         floats: how numpy names their type; None for whole numbers.
     """
 
-    voxels: int
     start: int
     end: int
     floats: str | None
@@ -90,7 +76,7 @@ def check_nifti(path: Path, case: str) -> None:
             missing, damaged, too many, NaN or infinite.
     """
     with _opened(path, case) as stream:
-        header = read_header(stream.read(_SECOND.itemsize), case, path.name)
+        header = read_header(stream.read(_HEADER.itemsize), case, path.name)
     with _opened(path, case) as stream:
         _check_content(stream, header, case, path.name)
 
@@ -109,7 +95,7 @@ def read_header(start: bytes, case: str, name: str) -> Header:
     fields = _fields_of(start)
     if fields is None:
         raise ScanError(
-            f"{case}: {name} must be a readable image, got no NIfTI header in its "
+            f"{case}: {name} must be a readable image, got no NIfTI-1 header in its "
             f"first {len(start)} bytes",
             code="unreadable",
         )
@@ -125,11 +111,22 @@ def read_header(start: bytes, case: str, name: str) -> Header:
             code="size-not-header",
         )
     _check_place(fields, case)
-    voxels = prod(dim[1 : dim[0] + 1])
-    begin = max(int(at), len(fields.tobytes()) + 4)
-    end = begin + voxels * int(fields["bitpix"]) // 8
-    kind = _FLOATS.get(int(fields["datatype"]))
-    return Header(voxels, begin, end, fields.dtype["dim"].base.str[0] + kind if kind else None)
+    return _sized(fields, dim, int(at), case, name)
+
+
+def _sized(fields: np.void, dim: list[int], at: int, case: str, name: str) -> Header:
+    """Where the voxels lie; their type says how long each is, and bitpix is nobody's guide."""
+    kind = int(fields["datatype"])
+    if kind not in _BYTES:
+        raise ScanError(
+            f"{case}: {name} must be a readable image, got data type {kind}", code="unreadable"
+        )
+    shape = tuple(dim[1 : dim[0] + 1])
+    check_size(shape, _BYTES[kind], case)
+    begin = max(at, _HEADER.itemsize + 4)
+    order = fields.dtype["dim"].base.str[0]
+    floats = order + _FLOATS[kind] if kind in _FLOATS else None
+    return Header(begin, begin + prod(shape) * _BYTES[kind], floats)
 
 
 def start_is_possible(at: float) -> bool:
@@ -138,13 +135,11 @@ def start_is_possible(at: float) -> bool:
 
 
 def _fields_of(start: bytes) -> np.void | None:
-    """The header in its own byte order, or None where there is none."""
-    for size, (layout, magic) in _LAYOUTS.items():
-        for order in ("<", ">"):
-            own = layout.newbyteorder(order)
-            if len(start) >= size and np.frombuffer(start, f"{order}i4", 1)[0] == size:
-                fields = np.frombuffer(start, own, 1)[0]
-                return fields if fields["magic"] == magic else None
+    """A NIfTI-1 header in its own byte order; None where there is none, as in NIfTI-2."""
+    for order in ("<", ">") if len(start) >= _HEADER.itemsize else ():
+        fields = np.frombuffer(start, _HEADER.newbyteorder(order), 1)[0]
+        if fields["size"] == _HEADER.itemsize and fields["magic"] == b"n+1":
+            return fields
     return None
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.axes import check_axes
+from dyntransnet.imaging.limits import check_axes
 from dyntransnet.imaging.scan import Affine, Mask, Scan, check_finite, spacing_of
 
 AFFINE_TOLERANCE_MM = 1e-2

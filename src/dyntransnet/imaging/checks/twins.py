@@ -64,7 +64,8 @@ def thumbnail(scan: Scan, modality: Modality) -> Thumbnail:
     low, high = (
         SOFT_TISSUE_HU if modality == "CT" else np.percentile(voxels[::4, ::4, ::2], (1, 99))
     )
-    coarse = _shrunk(np.clip(voxels, low, high), COARSE)
+    own = voxels.dtype.type  # limits of another type would make a copy eight bytes a voxel
+    coarse = _shrunk(np.clip(voxels, own(low), own(high)), COARSE)
     darkest, brightest = coarse.min(), coarse.max()
     pieces, count = ndimage.label(coarse > darkest + BODY * (brightest - darkest))
     if not count:

@@ -3,7 +3,13 @@ import pytest
 
 from builders import SHAPE, affine_of, case_of
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.checks.grids import check_pair, check_scan, distance_mm
+from dyntransnet.imaging.checks.grids import (
+    check_not_snapped,
+    check_pair,
+    check_scan,
+    check_spacing_known,
+    distance_mm,
+)
 from dyntransnet.imaging.scan import Mask, Scan
 
 
@@ -99,3 +105,52 @@ def test_scans_in_memory_must_be_finite_too(value):
     voxels[1, 2, 3] = value
     with pytest.raises(ScanError, match="case: voxels must be finite, got 1 NaN or infinite"):
         check_scan(Scan("case", voxels, affine_of()))
+
+
+def test_sheared_scans_are_refused_and_rounded_angles_are_not():
+    sheared = affine_of(code="SAL", tilt_deg=30)
+    sheared[:3, 1] += 0.3 * sheared[:3, 2]
+    with pytest.raises(ScanError, match=r"case: axes must be at right angles, got a cosine") as one:
+        check_scan(scan_with(sheared))
+    assert one.value.code == "affine-sheared"
+    check_scan(scan_with(affine_of(code="SAL", tilt_deg=30).round(3)))
+
+
+def test_a_mask_a_hundredth_of_a_voxel_off_is_told_of_and_kept():
+    scan, mask = case_of()
+    beside = Mask(mask.labels, moved(mask.affine, 0.05))
+    check_pair(scan, beside)
+    check_not_snapped(scan, mask)
+    with pytest.raises(ScanError, match=r"case: mask should .* 0\.01 mm, got corners 0\.05 mm"):
+        check_not_snapped(scan, beside)
+
+
+@pytest.mark.parametrize(("by_mm", "is_pair"), [(0.0899, True), (0.0901, False), (0.45, False)])
+def test_a_tenth_of_the_shortest_edge_is_the_limit(by_mm, is_pair):
+    scan, mask = case_of()  # 0.9 mm along y
+    if is_pair:
+        check_pair(scan, Mask(mask.labels, moved(mask.affine, by_mm)))
+        return
+    with pytest.raises(ScanError, match="mask must lie on the scan") as caught:
+        check_pair(scan, Mask(mask.labels, moved(mask.affine, by_mm)))
+    assert caught.value.code == "mask-off-grid"
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, -1, 1)])
+def test_a_scan_of_unit_voxels_from_nowhere_has_no_spacing(flips):
+    with pytest.raises(ScanError, match="case: spacing should be given, got 1 x 1 x 1 mm"):
+        check_spacing_known(scan_with(np.diag([*flips, 1.0])))
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [
+        moved(np.eye(4), -120.0),
+        np.diag([1.0, 1.0, 1.5, 1.0]),
+        affine_of(spacing=(1.0, 1.0, 1.0)),
+        affine_of(spacing=(1.0, 1.0, 1.0), tilt_deg=3),
+    ],
+    ids=["an origin", "thick slices", "a place", "a tilt"],
+)
+def test_unit_voxels_with_a_place_have_a_spacing(affine):
+    check_spacing_known(scan_with(affine))

@@ -1,9 +1,17 @@
-"""Axes that can be a grid's: three directions at right angles, none of them lost."""
+"""What every scan keeps to: a size that fits in memory, and axes at right angles."""
+
+from math import prod
 
 import numpy as np
 from jaxtyping import Float64
 
 from dyntransnet.errors import ScanError
+
+MAX_VOXELS = 2**29
+"""512 x 512 x 2048: twice the longest scan of a trunk."""
+
+MAX_BYTES = 2**30
+"""Of voxels as they are stored; reading takes about twice as much for a moment."""
 
 MIN_VOLUME_SHARE = 1e-6
 """Least volume of a voxel, as a share of its edges' product: rounding lifts a flat one above 0."""
@@ -13,6 +21,23 @@ SHEAR_TOLERANCE = 1e-3
 
 Axes = Float64[np.ndarray, "3 3"]
 """Steps in millimeters along x, y and z of the grid, as columns."""
+
+
+def check_size(shape: tuple[int, ...], voxel_bytes: int, case: str) -> None:
+    """Make sure that an image fits in memory, before any is taken.
+
+    Raises:
+        ScanError: it has no voxels, or more voxels or bytes than any scan.
+    """
+    if min(shape) < 1:
+        raise ScanError(f"{case}: each edge must have voxels, got {shape}", code="size-invalid")
+    voxels = prod(shape)
+    if voxels > MAX_VOXELS or voxels * voxel_bytes > MAX_BYTES:
+        raise ScanError(
+            f"{case}: must have at most {MAX_VOXELS} voxels in {MAX_BYTES} bytes, "
+            f"got {shape} of {voxel_bytes} bytes each",
+            code="too-large",
+        )
 
 
 def check_axes(axes: Axes, case: str) -> None:
