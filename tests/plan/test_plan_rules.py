@@ -3,7 +3,7 @@ from math import ceil, prod
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyntransnet.contract import NetworkSpec
@@ -69,6 +69,7 @@ LEAST = 2.5e9
 MEMORY = st.floats(LEAST, 1e11)
 
 
+@settings(deadline=None)
 @given(found=DATASETS, multiples=MULTIPLES, memory=MEMORY)
 def test_every_plan_fits_its_memory_and_its_network(found, multiples, memory):
     chosen = plan(found, memory, multiples)
@@ -79,6 +80,7 @@ def test_every_plan_fits_its_memory_and_its_network(found, multiples, memory):
     assert chosen.grid.seen(chosen.patch_size) >= SEEN
 
 
+@settings(deadline=None)
 @given(found=DATASETS, multiples=MULTIPLES, memory=MEMORY, more=st.floats(1, 50))
 def test_more_memory_never_gives_a_coarser_grid_or_fewer_voxels_of_one(
     found, multiples, memory, more
@@ -91,6 +93,7 @@ def test_more_memory_never_gives_a_coarser_grid_or_fewer_voxels_of_one(
             assert other.batch_size >= one.batch_size
 
 
+@settings(deadline=None)
 @given(found=DATASETS, multiples=MULTIPLES)
 def test_patches_grow_one_step_at_a_time_until_they_cover_the_scan(found, multiples):
     grid = median_grid(found)

@@ -173,6 +173,11 @@ def test_the_checkpoint_carries_its_contract(trained):
     assert predict(window).shape == (2, 2, *contract.patch_size)
 
 
+def test_the_checkpoint_carries_the_fingerprint_of_its_dataset(trained):
+    found = json.loads((trained / "checkpoint" / "fingerprint.json").read_text())
+    assert found == json.loads((trained / "manifest.json").read_text())["fingerprint"]
+
+
 def test_mlflow_knows_what_was_trained_on_what(trained):
     root, params = trained, params_of()
     (found,) = runs(root)

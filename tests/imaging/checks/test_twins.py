@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import ORIENTATIONS, affine_of, blobs, case_of, turned
@@ -32,6 +32,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
+@settings(deadline=None)
 @given(code=st.sampled_from(ORIENTATIONS), kind=st.sampled_from([np.int16, np.float32]))
 def test_the_hash_does_not_depend_on_how_voxels_are_stored(code, kind):
     scan, _ = case_of(affine=affine_of(code="RAS"))
