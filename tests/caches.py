@@ -65,7 +65,9 @@ def save_workspace(root: Path, *, cases: int = 3) -> Path:
     (root / "cache" / "grid.json").write_text(grid.model_dump_json())
     fold = {"train": names[:-1], "validation": names[-1:]}
     (root / "splits.json").write_text(json.dumps({"folds": [fold, fold], "test": []}))
-    (root / "manifest.json").write_text(json.dumps({"cases": names}))
+    (root / "manifest.json").write_text(
+        json.dumps({"cases": names, "fingerprint": {"cases": cases}})
+    )
     return root
 
 

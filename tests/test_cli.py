@@ -96,7 +96,11 @@ def test_a_bad_dataset_is_one_line_for_each_case(tmp_path):
     first, *lines = finished.stderr.splitlines()
     assert finished.returncode == 1
     assert first == "error: lits: 2 problem(s) found, nothing was written"
-    assert [line.split(":")[0] for line in lines] == ["  volume-1", "  volume-2"]
+    found = "volume-{0}.nii.gz must be a readable image, got no NIfTI-1 header in its first 8 bytes"
+    assert lines == [
+        *[f"  volume-{n}  stop  unreadable  {found.format(n)}" for n in (1, 2)],
+        "  unreadable: fetch the file again, or convert it with a tool that can read it",
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lits", "params.yaml"]
 
 
@@ -164,6 +168,19 @@ def test_an_unknown_recipe_is_one_line(tmp_path):
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     finished = run("recipe", "huge", cwd=tmp_path)
     assert error_of(finished) == "recipe must be one of tiny, got 'huge'"
+
+
+def test_a_plan_is_a_line_for_each_value(tmp_path):
+    save_lits(tmp_path / "lits", 1, *case_of(seed=1))
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["ingest"] |= {"layout": "lits", "source": "lits"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    run("ingest", "lits", "--out", "cases", "--manifest", "m.json", cwd=tmp_path)
+    finished = run("plan", "m.json", "--memory", "2GB", "--network", "segresnet", cwd=tmp_path)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "preprocess.spacing_mm: [1.5, 0.9, 4.0]  # the median of all scans\n" in finished.stdout
+    refused = run("plan", "m.json", "--memory", "much", cwd=tmp_path)
+    assert error_of(refused) == "--memory must be an amount such as 16GB or 16GiB, got 'much'"
 
 
 def test_an_unknown_variant_of_a_study_is_one_line(tmp_path):

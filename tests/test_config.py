@@ -80,6 +80,8 @@ def test_missing_keys_are_named(tmp_path, key):
         ("train.augment.flip_axes", ["w"], "input should be 'x', 'y' or 'z', got 'w'"),
         ("train.overlap", 1, "input should be less than 1, got 1"),
         ("ingest.layout", "idrid", "input should be .*'dicom', got 'idrid'"),
+        ("ingest.on_problem", "skip", "input should be 'stop' or 'quarantine', got 'skip'"),
+        ("split.file", 7, "input is not a valid path for .*, got 7"),
         ("register.min_dice_liver", 85, "input should be less than or equal to 1, got 85"),
         (
             "publish.backend",

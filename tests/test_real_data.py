@@ -11,12 +11,15 @@ import pytest
 from dyntransnet.config import IngestParams, LabelParams, PreprocessParams
 from dyntransnet.contract import IntensityZScore
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.checks import check_pair, check_scan
+from dyntransnet.imaging.checks.cases import find_problems
+from dyntransnet.imaging.checks.grids import check_pair, check_scan
+from dyntransnet.imaging.checks.labels import apart_from_liver
+from dyntransnet.imaging.checks.twins import ALIKE, find_alike, thumbnail, voxels_sha256
 from dyntransnet.imaging.geometry import Placement, orientation_of, resample
 from dyntransnet.imaging.labels import Numbering
 from dyntransnet.imaging.layouts import find_cases
 from dyntransnet.imaging.lesions import measure
-from dyntransnet.imaging.scan import read_mask, read_scan, spacing_of
+from dyntransnet.imaging.scan import Scan, read_mask, read_scan, spacing_of
 from dyntransnet.learning.cache import CachedCase
 from dyntransnet.scoring.metrics import dice
 from dyntransnet.stages import ingest, preprocess
@@ -49,6 +52,57 @@ def test_lits_scans_and_masks_are_pairs_that_come_back_from_the_grid(number):
     assert dice(mask.labels > 0, back) > 0.95
     assert orientation_of(scan.affine) == LPS
     assert -200 <= scan.voxels.min() < scan.voxels.max() <= 240
+
+
+def test_no_rule_is_broken_by_the_lits_scans_and_none_is_anothers_copy():
+    pictures, hashes = {}, set()
+    for case in find_cases(part("lits"), "lits"):
+        scan, mask = case.load()
+        assert find_problems(case.id, scan, mask, "CT") == []
+        pictures[case.id] = thumbnail(scan, "CT").ravel()
+        hashes.add(voxels_sha256(scan))
+    assert len(hashes) == 6
+    found = np.corrcoef(list(pictures.values())) - np.eye(6)
+    assert 0.9 < found[0, 1] < ALIKE  # perhaps one patient, and surely two scans
+    found[0, 1] = found[1, 0] = 0
+    assert found.max() < 0.85
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_changed_copy_of_a_lits_scan_is_a_near_duplicate(number):
+    scan = read_scan(part(f"lits/volume-{number}.nii.gz"))
+    noise = np.random.default_rng(0).normal(0, 20, scan.voxels.shape)
+    step = np.diag([2.0, 2.0, 1.0, 1.0])
+    copies = {
+        "whole": scan,
+        "noise": Scan("noise", (scan.voxels + noise).astype(np.float32), scan.affine),
+        "half": Scan("half", np.ascontiguousarray(scan.voxels[::2, ::2]), scan.affine @ step),
+        "turned": Scan("turned", scan.voxels[:, ::-1].copy(), flipped_y(scan)),
+        "cut": Scan("cut", scan.voxels[7:, :-9, 2:].copy(), scan.affine),
+    }
+    found = find_alike({name: thumbnail(copy, "CT") for name, copy in copies.items()})
+    assert {pair.other for pair in found if pair.one == "whole"} == {*copies} - {"whole"}
+    assert voxels_sha256(copies["turned"]) == voxels_sha256(scan)
+
+
+def flipped_y(scan: Scan) -> np.ndarray:
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, 1] * (scan.voxels.shape[1] - 1)
+    affine[:3, 1] *= -1
+    return affine
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_tumors_of_the_official_labels_are_in_their_livers(number):
+    assert apart_from_liver(read_mask(part(f"lits-labels/segmentation-{number}.nii.gz"))) == []
+
+
+def test_a_real_scan_whose_offset_was_forgotten_is_refused():
+    case = next(case for case in find_cases(part("lits"), "lits") if case.id == "volume-4")
+    scan, mask = case.load()
+    stored = Scan(scan.id, scan.voxels + np.int16(1024), scan.affine)
+    codes = [problem.code for problem in find_problems(case.id, stored, mask, "CT")]
+    assert codes == ["not-hounsfield", "hounsfield-no-fat"]
 
 
 def test_all_six_lits_cases_pair_up():
@@ -115,7 +169,9 @@ def test_real_dicom_goes_through_ingest_and_tells_no_name(tmp_path):
     for name in ("dicom-ct", "dicom-seg"):
         (tmp_path / "dicom" / name).symlink_to(part(name))
     labels = LabelParams(liver=(5,), tumor=(), others="background")
-    params = IngestParams(layout="auto", source=tmp_path, modality="CT", labels=labels)
+    params = IngestParams(
+        layout="auto", source=tmp_path, modality="CT", labels=labels, on_problem="stop"
+    )
     out = tmp_path / "out"
     ingest.run(tmp_path / "dicom", cases=out / "cases", manifest=out / "m.json", params=params)
     rows = json.loads((out / "m.json").read_text())["cases"]
@@ -131,7 +187,9 @@ def test_the_mr_scan_goes_through_ingest_and_preprocess(tmp_path):
         (tmp_path / "data" / folder).mkdir(parents=True)
         (tmp_path / "data" / folder / "one.nii.gz").symlink_to(part(f"mr/{name}"))
     labels = LabelParams(liver=(5,), tumor=(), others="refused")
-    params = IngestParams(layout="auto", source=tmp_path, modality="MR", labels=labels)
+    params = IngestParams(
+        layout="auto", source=tmp_path, modality="MR", labels=labels, on_problem="stop"
+    )
     cases, manifest = tmp_path / "cases", tmp_path / "m.json"
     ingest.run(tmp_path / "data", cases=cases, manifest=manifest, params=params)
     rule = IntensityZScore(percentiles=(0.5, 99.5), deviations=3.0)

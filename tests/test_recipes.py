@@ -7,7 +7,7 @@ import yaml
 from dyntransnet.config import Params
 from dyntransnet.errors import ParamsError
 from dyntransnet.networks.registry import build
-from dyntransnet.recipes import FOLDER, use
+from dyntransnet.recipes import FOLDER, use, write
 
 ROOT = Path(__file__).parents[1]
 OURS, RECIPES = ROOT / "params.yaml", ROOT / FOLDER
@@ -81,3 +81,12 @@ def test_a_recipe_that_breaks_a_rule_changes_nothing(params, tmp_path):
     with pytest.raises(ParamsError, match=r"train\.steps: .*train\.widths: is not a known key"):
         use("broken", params=params, folder=tmp_path)
     assert params.read_bytes() == before
+
+
+def test_values_can_be_written_without_a_recipe_of_their_own(params):
+    before = Params.load(params)
+    write("train: {batch_size: 3}", params=params)
+    assert Params.load(params).train == before.train.model_copy(update={"batch_size": 3})
+    with pytest.raises(ParamsError, match=r"train\.batch_size: input should be greater than 0"):
+        write("train: {batch_size: 0}", params=params)
+    assert Params.load(params).train.batch_size == 3

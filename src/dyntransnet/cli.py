@@ -37,11 +37,17 @@ RunFile = Annotated[Path, typer.Option(help="run.json of the training.", show_de
 
 
 @app.command()
-def ingest(source: Source, out: Out, manifest: Out) -> None:
+def ingest(
+    source: Source,
+    out: Out,
+    manifest: Out,
+    problems: Annotated[Path | None, typer.Option(help="JSON file for all that is wrong.")] = None,
+) -> None:
     """Take a dataset in: read, check, store one way."""
     from dyntransnet.stages import ingest as stage
 
-    stage.run(source, cases=out, manifest=manifest, params=study.load().ingest)
+    params = study.load().ingest
+    stage.run(source, cases=out, manifest=manifest, problems=problems, params=params)
 
 
 @app.command()
@@ -230,6 +236,25 @@ def recipe(name: Annotated[str, typer.Argument(help="A file of recipes/: base, t
 
     recipes.use(name)
     print(f"params.yaml: now as recipes/{name}.yaml says")
+
+
+@app.command()
+def plan(
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            help="What ingest wrote, or a model's fingerprint.json.", callback=_existing
+        ),
+    ],
+    memory: Annotated[str, typer.Option(help="Of the device that trains, as 16GB.")],
+    network: Annotated[str | None, typer.Option(help="Instead of params.yaml's.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put it into params.yaml.")] = False,
+) -> None:
+    """Propose grid, values, patch and batch for a dataset and a memory budget."""
+    from dyntransnet.plan import proposal
+
+    for line in proposal.run(manifest, memory, network=network, write=write):
+        print(line)
 
 
 @app.command()

@@ -58,11 +58,13 @@ class IngestParams(Section):
     source: Path
     modality: Modality
     labels: LabelParams
+    on_problem: Literal["stop", "quarantine"]
 
 
 class SplitParams(Section):
     """Which patients train, validate and test."""
 
+    file: Path | None
     seed: NonNegativeInt
     folds: int = Field(ge=2)
     fold_cases: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]

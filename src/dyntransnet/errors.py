@@ -32,7 +32,16 @@ class InputError(DynTransNetError):
 
 
 class ScanError(DynTransNetError):
-    """A scan or mask cannot be used."""
+    """A scan or mask cannot be used.
+
+    Args:
+        message: who, the rule and the value found.
+        code: the rule's name, a key of ``imaging.checks.problems.RULES``.
+    """
+
+    def __init__(self, message: str, *, code: str = "unusable") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class DatasetError(ScanError):
@@ -41,12 +50,22 @@ class DatasetError(ScanError):
     Args:
         source: the dataset's folder or file.
         problems: one line for each problem, each naming its case.
+        advice: lines on what to do.
+        code: of the rule that all of them break, where it is one.
     """
 
-    def __init__(self, source: object, problems: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: object,
+        problems: Sequence[str],
+        advice: Sequence[str] = (),
+        *,
+        code: str = "unusable",
+    ) -> None:
         self.problems = tuple(problems)
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        super().__init__(f"{source}: {len(problems)} problem(s) found, nothing was written{lines}")
+        lines = "".join(f"\n  {line}" for line in (*problems, *advice))
+        said = f"{source}: {len(problems)} problem(s) found, nothing was written{lines}"
+        super().__init__(said, code=code)
 
 
 class OutputError(DynTransNetError):

@@ -30,11 +30,26 @@ def use(name: str, *, params: Path = PARAMS_FILE, folder: Path = FOLDER) -> None
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known:
         raise ParamsError(f"recipe must be one of {', '.join(known) or 'none'}, got {name!r}")
+    write((folder / f"{name}.yaml").read_text(), params=params, keeps_kind=True)
+
+
+def write(recipe: str, *, params: Path = PARAMS_FILE, keeps_kind: bool = False) -> None:
+    """Write YAML values over those of params.yaml; its comments stay.
+
+    Args:
+        recipe: sections of params.yaml with the keys to change.
+        params: the file to change.
+        keeps_kind: whether an intensity rule of another kind than the file's is left out.
+
+    Raises:
+        ParamsError: the result would break a rule; the file is as before.
+    """
     text = _round_trip()
     values = text.load(params.read_text())
-    recipe = text.load((folder / f"{name}.yaml").read_text())
-    _leave_other_kind(recipe.get("preprocess", {}), values["preprocess"])
-    _put(recipe, values)
+    found = text.load(recipe)
+    if keeps_kind:
+        _leave_other_kind(found.get("preprocess", {}), values["preprocess"])
+    _put(found, values)
     with new_file(params) as path:
         text.dump(values, path)
         checked(Params, read_yaml(path), params)
@@ -59,7 +74,14 @@ def _leave_other_kind(recipe: Any, values: Mapping[str, Any]) -> None:
 def _put(recipe: Mapping[str, Any], values: Any) -> None:
     """Sections are merged key by key; whatever else replaces what was there."""
     for key, value in recipe.items():
-        if isinstance(value, Mapping) and isinstance(values.get(key), Mapping) and key != "options":
+        if _is_merged(key, value, values.get(key)):
             _put(value, values[key])
         else:
             values[key] = value
+
+
+def _is_merged(key: str, one: Any, other: Any) -> bool:
+    """Options of another network and rules of another kind have other keys: none may stay."""
+    if key == "options" or not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return False
+    return bool(one.get("kind") == other.get("kind"))

@@ -95,8 +95,9 @@ def test_segments_off_the_grid_are_refused(tmp_path, move, message):
     affine = AFFINE.copy()
     affine[:3, 3] = (AFFINE @ [*move, 1])[:3]
     path = save_segmentation(tmp_path / "seg", Mask(MASK.labels, affine))
-    with pytest.raises(ScanError, match=f"^case: segments must {message}"):
+    with pytest.raises(ScanError, match=f"^case: segments must {message}") as caught:
         read(path)
+    assert caught.value.code == "mask-off-grid"
 
 
 def test_segments_of_another_spacing_are_refused(tmp_path):
@@ -107,17 +108,22 @@ def test_segments_of_another_spacing_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "code", "message"),
     [
-        ({"segments": [(1, KIDNEY), (2, MASS)]}, r"a segment must be coded as liver .*, got none$"),
-        ({"world": "1.2.3"}, r"a segmentation must share the scan's world, got another one$"),
-        ({"kind": "LABELMAP"}, r"must be BINARY or FRACTIONAL, got another kind$"),
+        (
+            {"segments": [(1, KIDNEY), (2, MASS)]},
+            "segments-no-liver",
+            r"a segment must be coded as liver .*, got none$",
+        ),
+        ({"world": "1.2.3"}, "mask-off-grid", r"must share the scan's world, got another one$"),
+        ({"kind": "LABELMAP"}, "unreadable", r"must be BINARY or FRACTIONAL, got another kind$"),
     ],
 )
-def test_segmentations_that_do_not_fit_are_refused(tmp_path, changes, message):
+def test_segmentations_that_do_not_fit_are_refused(tmp_path, changes, code, message):
     path = save_segmentation(tmp_path / "seg", MASK, **changes)
-    with pytest.raises(ScanError, match=f"^case: .*{message}"):
+    with pytest.raises(ScanError, match=f"^case: .*{message}") as caught:
         read(path)
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -133,20 +139,21 @@ def test_segmentations_without_a_part_are_refused(tmp_path, lost):
 
 
 @pytest.mark.parametrize(
-    ("tags", "shown"),
+    ("tags", "code", "shown"),
     [
-        ({"NumberOfFrames": 3}, r"got 3 frames, 1368 pixels"),
-        ({"Rows": 60_000, "Columns": 60_000}, r"got 26 frames, 93600000000 pixels"),
+        ({"NumberOfFrames": 3}, "size-not-header", r"got 3 frames, 1368 pixels"),
+        ({"Rows": 60_000, "Columns": 60_000}, "too-large", r"got 26 frames, 93600000000 pixels"),
     ],
 )
-def test_segmentations_of_another_size_than_they_have_are_refused(tmp_path, tags, shown):
+def test_segmentations_of_another_size_than_they_have_are_refused(tmp_path, tags, code, shown):
     path = save_segmentation(tmp_path / "seg", MASK)
     found = pydicom.dcmread(path)
     for name, value in tags.items():
         setattr(found, name, value)
     found.save_as(path)
-    with pytest.raises(ScanError, match=rf"^case: a segmentation must say .* {shown}$"):
+    with pytest.raises(ScanError, match=rf"^case: a segmentation must say .* {shown}$") as caught:
         read(path)
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])

@@ -145,31 +145,45 @@ def test_positions_rounded_by_a_scanner_are_taken_as_even(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "code", "message"),
     [
-        ({"shift_mm": (0.0, 1.0)}, r"slices must be evenly spaced, got 3 to 5 mm"),
+        ({"shift_mm": (0.0, 1.0)}, "slices-uneven", r"slices must be evenly .*, got 3 to 5 mm"),
         (
             {"slide_mm": 1.0},
+            "affine-sheared",
             r"slices must be stacked at right angles, got 14 degrees off, as of a tilted gantry",
         ),
-        ({"NumberOfFrames": 2}, r"each file must hold one slice, got 13 with several frames"),
-        ({"ImagePositionPatient": None}, r"each slice must have a place in space, got 13 without"),
-        ({"PixelSpacing": [0, 1]}, r"pixel spacing must be above 0 mm, got 0 x 1"),
+        ({"NumberOfFrames": 2}, "multi-frame", r"each .* one slice, got 13 with several frames"),
+        ({"ImagePositionPatient": None}, "slice-place", r"each .* a place in space, got 13 with"),
+        ({"PixelSpacing": [0, 1]}, "slice-place", r"pixel spacing must be above 0 mm, got 0 x 1"),
         (
             {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]},
+            "slice-place",
             r"a slice's axes must be .* got \[1\.0, 0\.0",
         ),
-        ({"ImagePositionPatient": [1, 2]}, r"a slice's position must be 3 .* got 2 and 6"),
-        ({"ImageOrientationPatient": [1, 0, 0]}, r"a slice's position must be 3 .* got 3 and 3"),
-        ({"Columns": 60_000}, r"a slice must have at most 4096 rows and columns, got 60000"),
-        ({"PixelSpacing": [1]}, r"DICOM files must be whole, got \w+ from one"),
-        ({"Rows": 50}, r"slice 1 of 13 must have 1900 bytes of pixels, got 912$"),
+        ({"ImagePositionPatient": [1, 2]}, "slice-place", r"a slice's position .* got 2 and 6"),
+        ({"ImageOrientationPatient": [1, 0, 0]}, "slice-place", r"a .* must be 3 .* got 3 and 3"),
+        ({"Columns": 60_000}, "too-large", r"a slice must have at most 4096 rows .* got 60000"),
+        ({"PixelSpacing": [1]}, "unreadable", r"DICOM files must be whole, got \w+ from one"),
+        ({"Rows": 50}, "size-not-header", r"slice 1 of 13 must have 1900 bytes .*, got 912$"),
     ],
 )
-def test_series_without_a_grid_are_refused(tmp_path, change, message):
+def test_series_without_a_grid_are_refused(tmp_path, change, code, message):
     save_series(tmp_path, scan_of(), **change)
-    with pytest.raises(ScanError, match=f"^case: {message}"):
+    with pytest.raises(ScanError, match=f"^case: {message}") as caught:
         read(tmp_path)
+    assert caught.value.code == code
+
+
+def test_a_series_of_more_voxels_than_any_scan_is_told_by_its_headers_alone(tmp_path, monkeypatch):
+    save_series(tmp_path, scan_of())
+    monkeypatch.setattr("dyntransnet.imaging.limits.MAX_VOXELS", 19 * 24 * 13 - 1)
+    monkeypatch.setattr(sitk, "ReadImage", None)
+    with pytest.raises(
+        ScanError, match=r"^case: must have at most .* got \(19, 24, 13\)"
+    ) as caught:
+        read(tmp_path)
+    assert caught.value.code == "too-large"
 
 
 def test_compressed_slices_of_another_size_than_they_say_are_refused(tmp_path):
@@ -184,15 +198,17 @@ def test_a_missing_slice_is_named(tmp_path):
     rule = (
         r"^case: slices must lie 4 mm apart, got a gap of 8 mm after slice 4 of 12 \(1 missing\)$"
     )
-    with pytest.raises(ScanError, match=rule):
+    with pytest.raises(ScanError, match=rule) as caught:
         read(tmp_path)
+    assert caught.value.code == "slices-missing"
 
 
 def test_a_doubled_slice_is_refused(tmp_path):
     path = save_series(tmp_path, scan_of())[4]
     (tmp_path / "copy").write_bytes(path.read_bytes())
-    with pytest.raises(ScanError, match=r"^case: each place must have one slice, got 14 .* 13 pl"):
+    with pytest.raises(ScanError, match=r"^case: each place .* got 14 .* 13 pl") as caught:
         read(tmp_path)
+    assert caught.value.code == "slices-doubled"
 
 
 def test_phases_in_one_series_are_refused(tmp_path):
@@ -213,16 +229,18 @@ def test_phases_in_one_series_are_refused(tmp_path):
 )
 def test_a_slice_that_differs_is_refused(tmp_path, tags, message):
     changed(save_series(tmp_path, scan_of())[2], **tags)
-    with pytest.raises(ScanError, match=f"^case: slices must (be )?{message}"):
+    with pytest.raises(ScanError, match=f"^case: slices must (be )?{message}") as caught:
         read(tmp_path)
+    assert caught.value.code == "slices-unlike"
 
 
 def test_one_slice_is_no_scan(tmp_path):
     first, *others = save_series(tmp_path, scan_of())
     for path in others:
         path.unlink()
-    with pytest.raises(ScanError, match=r"^case: must have at least 2 slices, got 1$"):
+    with pytest.raises(ScanError, match=r"^case: must have at least 2 slices, got 1$") as caught:
         read(tmp_path)
+    assert caught.value.code == "edge-short"
     assert first.exists()
 
 
@@ -279,8 +297,10 @@ def test_other_files_of_a_folder_do_not_matter(tmp_path):
 def test_a_choice_is_refused_by_number_kind_and_count(tmp_path, modality, shown):
     for series in (1, 2):
         save_series(tmp_path, scan_of(), series=series)
-    with pytest.raises(ScanError, match=f"^case: must hold one {modality} series, got {shown}$"):
+    rule = f"^case: must hold one {modality} series, got {shown}$"
+    with pytest.raises(ScanError, match=rule) as caught:
         choose_series(headers_of(tmp_path), modality, (), "case")
+    assert caught.value.code == "series-not-one"
 
 
 def test_a_series_that_a_segmentation_names_is_chosen(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from builders import affine_of, case_of, turned
 from dicoms import save_segmentation, save_series
 from dyntransnet.errors import DatasetError, ScanError
-from dyntransnet.imaging.checks import check_pair
+from dyntransnet.imaging.checks.grids import check_pair
 from dyntransnet.imaging.labels import Numbering
 from dyntransnet.imaging.layouts import Case, find_cases
 from dyntransnet.imaging.scan import Mask, write_mask, write_scan
@@ -21,9 +21,10 @@ def save_case(folder: Path, *, seed: int = 0, **series: object) -> None:
     save_segmentation(folder / "seg.dcm", mask)
 
 
-def problem_of(case: Case) -> str:
+def problem_of(case: Case, code: str) -> str:
     with pytest.raises(ScanError) as caught:
         case.load()
+    assert caught.value.code == code
     return str(caught.value)
 
 
@@ -88,7 +89,8 @@ def test_mr_is_told_from_ct(tmp_path):
     (case,) = find_cases(tmp_path, "dicom", modality="MR")
     assert case.modality == "MR"
     (case,) = find_cases(tmp_path, "dicom", modality="CT")
-    assert problem_of(case) == ("folder 1: must hold one CT series, got series 1 (MR, 13 slices)")
+    rule = "folder 1: must hold one CT series, got series 1 (MR, 13 slices)"
+    assert problem_of(case, "series-not-one") == rule
 
 
 def test_a_folder_that_cannot_be_used_says_why_when_it_is_loaded(tmp_path):
@@ -97,7 +99,8 @@ def test_a_folder_that_cannot_be_used_says_why_when_it_is_loaded(tmp_path):
     good, bad = find_cases(tmp_path, "dicom")
     good.load()
     assert bad.id == bad.patient == "folder-2"
-    assert problem_of(bad).startswith("folder 2: slices must be stacked at right angles")
+    rule = "folder 2: slices must be stacked at right angles"
+    assert problem_of(bad, "affine-sheared").startswith(rule)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +115,15 @@ def test_a_case_without_one_mask_is_refused(tmp_path, segmentations, images, sho
         write_scan(SCAN, tmp_path / "a" / f"{n}.nii.gz")
     (case,) = find_cases(tmp_path, "dicom")
     rule = "folder 1: must have one mask, as DICOM SEG or as an image file, got"
-    assert problem_of(case) == f"{rule} {shown} image file(s)"
+    assert problem_of(case, "mask-not-one") == f"{rule} {shown} image file(s)"
 
 
 def test_one_series_in_two_folders_is_refused(tmp_path):
     for name in ("a", "b"):
         save_case(tmp_path / name)
-    with pytest.raises(DatasetError, match=r"case-\w{10}: must stand once, got 2 scans"):
+    with pytest.raises(DatasetError, match=r"case-\w{10}: must stand once, got 2 scans") as caught:
         find_cases(tmp_path, "dicom")
+    assert caught.value.code == "same-scan-twice"
 
 
 def test_a_segmentation_chooses_among_series(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from dyntransnet.contract import Label
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.checks import check_pair
+from dyntransnet.imaging.checks.grids import check_pair
 from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.phantom.recipes import (
     AXES,

@@ -124,7 +124,9 @@ def test_unknown_extension_lists_the_known_ones(tmp_path):
 @pytest.mark.parametrize("suffix", WRITABLE)
 def test_text_is_not_an_image(tmp_path, suffix):
     (tmp_path / f"case{suffix}").write_text("not voxels")
-    with pytest.raises(ScanError, match=r"case: .* must be a readable image, got Unable to determ"):
+    with pytest.raises(
+        ScanError, match=r"case: .* must be a readable image, got (Unable to|no NIfTI)"
+    ):
         read_scan(tmp_path / f"case{suffix}")
 
 
@@ -231,7 +233,9 @@ def test_sheared_grids_are_refused(tmp_path):
     stored[252:254] = b"\0\0"  # no qform, so that the sform counts
     stored[280:296] = np.array([1, 0.7, 0, 0], "<f4").tobytes()
     path.write_bytes(bytes(stored))
-    with pytest.raises(ScanError, match=r"case: .* got ITK ERROR: ITK only supports orthonormal"):
+    with pytest.raises(
+        ScanError, match=r"case: axes must be at right angles, got a cosine of 0\.573 "
+    ):
         read_scan(path)
 
 

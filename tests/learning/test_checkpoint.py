@@ -1,4 +1,5 @@
 import copy
+import json
 
 import pytest
 import torch
@@ -70,6 +71,13 @@ def test_a_checkpoint_gives_its_weights_back_and_is_signed(tmp_path):
     contract = Contract.load(tmp_path / "model")
     assert contract == contract_of(model_sha256=contract.model_sha256)
     assert_same(load_weights(tmp_path / "model", contract), weights())
+
+
+def test_a_fingerprint_goes_along_where_there_is_one(tmp_path):
+    for name, known in (("model", {"cases": 3}), ("other", None)):
+        save_checkpoint(weights(), contract_of(), tmp_path / name, fingerprint=known)
+    assert json.loads((tmp_path / "model" / "fingerprint.json").read_text()) == {"cases": 3}
+    assert not (tmp_path / "other" / "fingerprint.json").exists()
 
 
 def test_weights_in_any_memory_layout_are_kept(tmp_path):

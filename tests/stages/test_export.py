@@ -40,7 +40,8 @@ def root(one_thread, tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
     contract = contract_of(network=SPEC, patch_size=PATCH)
-    save_checkpoint(build(SPEC, contract.patch_size).state_dict(), contract, root / "checkpoint")
+    weights = build(SPEC, contract.patch_size).state_dict()
+    save_checkpoint(weights, contract, root / "checkpoint", fingerprint={"cases": 2})
     for seed in range(2):
         save_case(root / "cache" / f"volume-{seed}", balls(seed=seed))
     exported_to(root, root)
@@ -97,6 +98,10 @@ def shift(graph, name: str, amount: float) -> None:
     (tensor,) = [tensor for tensor in graph.initializer if tensor.name == name]
     values = numpy_helper.to_array(tensor) + np.float32(amount)
     tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+
+def test_the_fingerprint_of_the_dataset_goes_along(root):
+    assert json.loads((root / "onnx" / "fingerprint.json").read_text()) == {"cases": 2}
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -20,8 +20,11 @@ LABELS = LabelParams(liver=(1,), tumor=(2,), others="refused")
 
 
 def ingest(source: Path, out: Path, layout: str) -> None:
-    params = IngestParams(layout=layout, source=source, modality="CT", labels=LABELS)
-    run(source, cases=out / "cases", manifest=out / "manifest.json", params=params)
+    params = IngestParams(
+        layout=layout, source=source, modality="CT", labels=LABELS, on_problem="stop"
+    )
+    places = {"manifest": out / "manifest.json", "problems": out / "problems.json"}
+    run(source, cases=out / "cases", **places, params=params)
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -56,7 +59,7 @@ def test_no_name_id_or_path_is_written_or_printed(tmp_path, layout, save, capfd)
     source = save(tmp_path / "data")
     ingest(source, tmp_path / "out", layout)
     found = written(tmp_path / "out")
-    assert len(found) == 5
+    assert len(found) == 6
     for name, content in found.items():
         assert_tells_nothing(name.encode() + content)
         assert str(tmp_path).encode() not in content
@@ -80,8 +83,11 @@ def test_one_person_is_one_patient_of_the_manifest(tmp_path):
     assert {row["modality"] for row in rows} == {"CT"}
 
 
-@pytest.mark.parametrize("cut", [300, 700, 1500])
-def test_errors_of_dicom_tell_nothing_either(tmp_path, cut, capfd):
+@pytest.mark.parametrize(
+    ("cut", "code"),
+    [(300, "slices-missing"), (700, "slice-place"), (1500, "size-not-header")],
+)
+def test_errors_of_dicom_tell_nothing_either(tmp_path, cut, code, capfd):
     source = save_dicom(tmp_path / "data")
     save_dicom(source, f"{FOLDER}-2", seed=1, slide_mm=1.0)
     save_dicom(source, f"{FOLDER}-3", seed=2)
@@ -96,7 +102,34 @@ def test_errors_of_dicom_tell_nothing_either(tmp_path, cut, capfd):
         ingest(source, tmp_path / "out", "dicom")
     assert_tells_nothing("\n".join(caught.value.problems).encode())
     assert_tells_nothing("".join(capfd.readouterr()).encode())
-    assert not list((tmp_path / "out").rglob("*"))
+    assert told_by(tmp_path / "out") == sorted(["affine-sheared", "slice-place", code])
+
+
+def told_by(out: Path) -> list[str]:
+    """The codes of the problems, where nothing but them was written and no name is in them."""
+    (path,) = out.rglob("*")
+    assert_tells_nothing(path.read_bytes())
+    return sorted(problem["code"] for problem in json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda stored: b"no image", "unreadable"),
+        (lambda stored: stored[:-9], "gzip-damaged"),
+        (lambda stored: gzip.compress(gzip.decompress(stored)[:-9]), "size-not-header"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_errors_of_image_files_tell_nothing_either(tmp_path, folder, change, code, capfd):
+    source = save_plain(tmp_path / "data")
+    path = source / folder / f"{FOLDER}.nii.gz"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DatasetError, match="1 problem") as caught:
+        ingest(source, tmp_path / "out", "plain")
+    assert_tells_nothing("\n".join(caught.value.problems).encode())
+    assert_tells_nothing("".join(capfd.readouterr()).encode())
+    assert told_by(tmp_path / "out") == [code]
 
 
 def test_nifti_headers_hold_no_text(tmp_path):

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -28,7 +29,7 @@ def one_each(count: int) -> list[dict]:
 
 def params_of(**changes) -> SplitParams:
     values = {
-        "seed": 7, "folds": 4, "fold_cases": (),
+        "file": None, "seed": 7, "folds": 4, "fold_cases": (),
         "test_share": 0.2, "test_cases": (), "same_patient": (),
     }  # fmt: skip
     return SplitParams(**values | changes)
@@ -175,3 +176,129 @@ def test_run_writes_what_split_patients_gives(tmp_path, capsys):
         **split(one_each(10)),
     }
     assert capsys.readouterr().out == "split: 10 patients, 2 test cases, 4 folds\n"
+
+
+def save(folder, rows: list[dict], **more) -> Path:
+    (folder / "manifest.json").write_text(json.dumps({"version": 1, "cases": rows, **more}))
+    return folder / "manifest.json"
+
+
+def given_split(folder, values: object, rows: list[dict], *, more=None, **changes) -> dict:
+    """What run makes of a split that was made elsewhere."""
+    (folder / "given.json").write_text(json.dumps(values))
+    params = params_of(file=folder / "given.json", **changes)
+    run(save(folder, rows, **(more or {})), folder / "splits.json", params)
+    return json.loads((folder / "splits.json").read_text())
+
+
+def names(*numbers: int) -> list[str]:
+    return [f"volume-{number}" for number in numbers]
+
+
+def test_equal_and_almost_equal_scans_stay_together_whoever_they_are_said_to_be(tmp_path, capsys):
+    rows = [each | {"voxels_sha256": str(n % 11)} for n, each in enumerate(one_each(12))]
+    alike = [{"cases": ["volume-2", "volume-7"], "correlation": 0.96}]
+    for seed in range(10):
+        params = params_of(folds=3, seed=seed)
+        run(save(tmp_path, rows, alike=alike), tmp_path / "splits.json", params)
+        found = json.loads((tmp_path / "splits.json").read_text())
+        parts = [found["test"], *(fold["validation"] for fold in found["folds"])]
+        for pair in ({"volume-0", "volume-11"}, {"volume-2", "volume-7"}):
+            assert [len(pair & {*part}) for part in parts].count(2) == 1
+    assert found["patients"]["volume-11"] == "p0"
+    assert found["patients"]["volume-7"] == "p2"
+    *shown, last = capsys.readouterr().out.splitlines()[-3:]
+    assert shown == [
+        "  volume-0 and volume-11 stay together: equal voxels",
+        "  volume-2 and volume-7 stay together: correlation 0.96",
+    ]
+    assert last.startswith("split: 10 patients, ")
+
+
+def test_a_split_of_nnunet_is_taken_as_it_is(tmp_path):
+    values = [
+        {"train": names(0, 1, 2, 3), "val": names(4, 5)},
+        {"train": names(2, 3, 4, 5), "val": names(0, 1)},
+    ]
+    found = given_split(tmp_path, values, one_each(7), test_cases=("volume-6",))
+    assert found["test"] == ["volume-6"]
+    assert found["folds"] == [
+        {"train": each["train"], "validation": each["val"]} for each in values
+    ]
+
+
+def test_a_split_of_ours_is_taken_as_it_is(tmp_path):
+    rows = one_each(10)
+    run(save(tmp_path, rows), tmp_path / "first.json", params_of())
+    first = json.loads((tmp_path / "first.json").read_text())
+    assert given_split(tmp_path, first, rows, seed=99, folds=2) == first
+
+
+def test_cases_of_no_part_and_cases_left_out_by_ingest_are_named(tmp_path, capsys):
+    values = [{"train": names(0, 1, 9), "val": names(2)}]
+    more = {"quarantined": [{"case": "volume-9", "code": "mask-empty"}]}
+    found = given_split(tmp_path, values, one_each(5), more=more)
+    assert found["folds"] == [{"train": names(0, 1), "validation": names(2)}]
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:2] == [
+        "  left out by ingest: volume-9",
+        "  in no part of the split: volume-3, volume-4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ([{"train": names(0, 1), "val": names(2, 99)}], "must name cases .*, got volume-99$"),
+        ([{"train": names(0, 1), "val": names(1)}], "volume-1 must be on one side, got train of"),
+        ([{"train": names(0, 5), "val": names(1)}], "patient-in-two-groups: volume-1 and volume-5"),
+        (
+            [{"train": names(2), "val": names(3)}],
+            r"near-duplicate-in-two-groups: volume-2 and .*-3",
+        ),
+        ([{"train": names(0), "val": names(4)}], "scan-in-two-groups: volume-0 and volume-4"),
+        (
+            [{"train": names(0), "val": names(2)}, {"train": names(0), "val": names(2)}],
+            "volume-2 must be held out once, got 2 folds$",
+        ),
+    ],
+)
+def test_a_given_split_that_leaks_is_refused_and_nothing_is_written(tmp_path, values, rule):
+    rows = [each | {"voxels_sha256": str(n % 4)} for n, each in enumerate(one_each(5))]
+    rows.append(row(5, "p1", 0.0))
+    more = {"alike": [{"cases": names(2, 3), "correlation": 0.98}]}
+    with pytest.raises(ParamsError, match=f"^split.file: .*{rule}"):
+        given_split(tmp_path, values, rows, more=more)
+    assert not (tmp_path / "splits.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("{", r"^split\.file: .*given\.json must be JSON, got "),
+        ("[]", r"given\.json: folds: tuple should have at least 1 item"),
+        ('[{"train": ["a"]}]', r"given\.json: folds\.0\.(val|validation): must be given"),
+        ('[{"train": [], "val": []}]', r"given\.json: folds\.0\.train: tuple should have at least"),
+        ('[{"train": ["a"], "val": [], "test": []}]', r"folds\.0\.test: is not a known key"),
+        ("7", r"given\.json: the file: input should be"),
+    ],
+)
+def test_a_file_that_is_no_split_is_refused(tmp_path, text, rule):
+    (tmp_path / "given.json").write_text(text)
+    with pytest.raises(ParamsError, match=rule):
+        run(
+            save(tmp_path, one_each(4)),
+            tmp_path / "splits.json",
+            params_of(file=tmp_path / "given.json"),
+        )
+
+
+def test_a_split_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(
+        ParamsError, match=r"^split\.file: .*gone\.json must be readable, got No such"
+    ):
+        run(
+            save(tmp_path, one_each(4)),
+            tmp_path / "splits.json",
+            params_of(file=tmp_path / "gone.json"),
+        )

@@ -185,6 +185,11 @@ def test_a_contract_says_what_kind_of_scan_its_cache_was_made_of(tmp_path):
     assert (contract.modality, contract.intensity) == ("MR", rule)
 
 
+def test_the_checkpoint_carries_the_fingerprint_of_its_dataset(trained):
+    found = json.loads((trained / "checkpoint" / "fingerprint.json").read_text())
+    assert found == json.loads((trained / "manifest.json").read_text())["fingerprint"]
+
+
 def test_mlflow_knows_what_was_trained_on_what(trained):
     root, params = trained, params_of()
     (found,) = runs(root)

@@ -18,7 +18,9 @@ def images_in(path: Path) -> list[Path]:
         suffix_of(path, READABLE)
         return [path]
     if not path.is_dir():
-        raise ScanError(f"{path}: must be a file or a folder, got nothing there")
+        raise ScanError(
+            f"{path}: must be a file or a folder, got nothing there", code="file-missing"
+        )
     found = (file for file in path.iterdir() if file.name.lower().endswith(READABLE))
     return sorted(file for file in found if not file.name.startswith("."))  # half-written ones are
 

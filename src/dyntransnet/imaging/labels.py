@@ -44,7 +44,9 @@ def to_labels(values: np.ndarray, numbering: Numbering, case: str) -> UInt8[np.n
     if numbering.others == "refused" and not ((labels > 0) | (values == 0)).all():
         known = (int(Label.BACKGROUND), *numbering.liver, *numbering.tumor)
         shown = ", ".join(f"{value:g}" for value in np.unique(values)[:SHOWN])
-        raise ScanError(f"{case}: labels must be {_listed(known)}, got {shown}")
+        raise ScanError(
+            f"{case}: labels must be {_listed(known)}, got {shown}", code="label-unknown"
+        )
     return labels
 
 

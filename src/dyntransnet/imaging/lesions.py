@@ -79,7 +79,7 @@ def find_lesions(mask: Mask) -> list[Lesion]:
     tumor = mask.labels == Label.TUMOR
     if not tumor.any():
         return []
-    around = _box(tumor)  # labeling a whole scan takes seconds
+    around = box_of(tumor)  # labeling a whole scan takes seconds
     pieces, _ = ndimage.label(tumor[around], structure=TOUCHING)
     lesions = [
         _lesion(pieces[box] == number, _corner(around) + _corner(box), mask)
@@ -93,7 +93,7 @@ def diameter_mm_of(volume_ml: float) -> float:
     return float(2 * (3 * volume_ml * 1000 / (4 * np.pi)) ** (1 / 3))
 
 
-def _box(inside: np.ndarray) -> tuple[slice, ...]:
+def box_of(inside: np.ndarray) -> tuple[slice, ...]:
     """The smallest box that holds all of a mask."""
     spans = (np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
     return tuple(slice(span[0], span[-1] + 1) for span in spans)

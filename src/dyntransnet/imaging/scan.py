@@ -3,8 +3,6 @@
 SimpleITK reads and writes; its [z, y, x] arrays and LPS world end here.
 """
 
-import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from jaxtyping import Float32, Float64, Int16, UInt8
 
 from dyntransnet.atomic import new_file
 from dyntransnet.errors import OutputError, ScanError
+from dyntransnet.imaging.images import cause_of, read_image
 from dyntransnet.imaging.labels import OURS, Numbering, to_labels
 
 READABLE = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
@@ -23,9 +22,6 @@ Voxels = Int16[np.ndarray, "x y z"] | Float32[np.ndarray, "x y z"]
 Affine = Float64[np.ndarray, "4 4"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-_GZIP_MAGIC = b"\x1f\x8b"
-_NIFTI_FLOATS = {"16": "f4", "64": "f8"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,10 @@ def suffix_of(path: Path, allowed: tuple[str, ...]) -> str:
     for suffix in sorted(allowed, key=len, reverse=True):
         if path.name.lower().endswith(suffix):
             return path.name[-len(suffix) :]
-    raise ScanError(f"{path.name}: extension must be one of {', '.join(allowed)}, got {path.name}")
+    raise ScanError(
+        f"{path.name}: extension must be one of {', '.join(allowed)}, got {path.name}",
+        code="unreadable",
+    )
 
 
 def read_scan(path: Path, case: str | None = None) -> Scan:
@@ -165,42 +164,9 @@ def check_mask_path(path: Path) -> None:
 
 
 def _read(path: Path, case: str) -> tuple[np.ndarray, Affine]:
-    shown = case + suffix_of(path, READABLE)
-    if not path.is_file():
-        raise ScanError(f"{case}: file must exist, got no {shown}")
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        cause = _cause(error).replace(str(path), shown)
-        raise ScanError(f"{case}: {shown} must be a readable image, {cause}") from error
-    if image.GetDimension() != 3:
-        raise ScanError(
-            f"{case}: must be one 3D image, got {image.GetDimension()}D {image.GetSize()}"
-        )
-    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
-        raise ScanError(
-            f"{case}: voxels must be real numbers, got {image.GetPixelIDTypeAsString()}"
-        )
-    if image.HasMetaDataKey("vox_offset"):
-        _check_nifti(path, image, case, shown)
+    # A file's own name may be a patient's: messages call it by its case.
+    image = read_image(path, case, case + suffix_of(path, READABLE))
     return sitk.GetArrayFromImage(image).T, _affine_of(image)
-
-
-def _check_nifti(path: Path, image: sitk.Image, case: str, shown: str) -> None:
-    """Find what ITK passes over: missing bytes, which it invents, and NaN, which it reads as 0."""
-    stored = path.read_bytes()
-    try:
-        content = gzip.decompress(stored) if stored.startswith(_GZIP_MAGIC) else stored
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ScanError(f"{case}: {shown} must be a whole gzip file, got {error}") from error
-    start = int(float(image.GetMetaData("vox_offset")))
-    voxels = image.GetNumberOfPixels()
-    end = start + voxels * int(image.GetMetaData("bitpix")) // 8
-    if len(content) < end:
-        raise ScanError(f"{case}: {shown} must hold {end} bytes, got {len(content)}")
-    if kind := _NIFTI_FLOATS.get(image.GetMetaData("datatype")):
-        order = "<" if content[0] else ">"  # the header begins with its length, below 65536
-        check_finite(np.frombuffer(content, order + kind, voxels, start), case)
 
 
 def check_finite(values: np.ndarray, case: str) -> None:
@@ -210,14 +176,9 @@ def check_finite(values: np.ndarray, case: str) -> None:
         ScanError: some are.
     """
     if bad := values.size - int(np.isfinite(values).sum()):
-        raise ScanError(f"{case}: voxels must be finite, got {bad} NaN or infinite")
-
-
-def _cause(error: RuntimeError) -> str:
-    """The last line of an ITK message that says why; "Reason" holds a stale errno."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith("Reason: ")] or ["an error"]
-    return "got " + said[-1].split("): ")[-1].removeprefix("sitk::ERROR: ")
+        raise ScanError(
+            f"{case}: voxels must be finite, got {bad} NaN or infinite", code="not-finite"
+        )
 
 
 def _fits_int16(array: np.ndarray) -> bool:
@@ -247,4 +208,4 @@ def _write(array: np.ndarray, affine: Affine, path: Path) -> None:
         try:
             sitk.WriteImage(image, str(partial), useCompression=compress)
         except RuntimeError as error:
-            raise OutputError(f"{path}: must be writable, {_cause(error)}") from error
+            raise OutputError(f"{path}: must be writable, {cause_of(error)}") from error

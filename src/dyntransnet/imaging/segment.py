@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from scipy import ndimage
 
 from dyntransnet.contract import Contract, Label
-from dyntransnet.imaging.checks import check_scan
+from dyntransnet.imaging.checks.grids import check_scan
 from dyntransnet.imaging.geometry import Matrices, Placement, Volume, resample_slabs
 from dyntransnet.imaging.intensity import normalize, padding_of
 from dyntransnet.imaging.lesions import measure

@@ -1,6 +1,7 @@
 """Weights and training state on disk, as safetensors: no pickle.
 
-A *checkpoint* is a model folder: ``weights.safetensors`` and ``contract.json``. The
+A *checkpoint* is a model folder: ``weights.safetensors``, ``contract.json`` and, of the
+dataset it learned from, ``fingerprint.json``. The
 *resume state* is all a stopped run needs to go on as if it had not stopped.
 """
 
@@ -21,15 +22,31 @@ from dyntransnet.errors import ModelError
 from dyntransnet.learning.clock import Reading
 
 WEIGHTS_FILE = "weights.safetensors"
+FINGERPRINT_FILE = "fingerprint.json"
 DIGEST = "sha256"
 
 Point = dict[str, int | float]
 """One point of a curve: its step and what was measured there."""
 
 
-def save_checkpoint(weights: dict[str, torch.Tensor], contract: Contract, folder: Path) -> None:
-    """Write a model folder; its contract gets the weights' hash."""
+def save_checkpoint(
+    weights: dict[str, torch.Tensor],
+    contract: Contract,
+    folder: Path,
+    *,
+    fingerprint: dict[str, Any] | None = None,
+) -> None:
+    """Write a model folder; its contract gets the weights' hash.
+
+    Args:
+        weights: to be saved.
+        contract: what they promise.
+        folder: to write.
+        fingerprint: of the dataset they learned from, where it is known.
+    """
     with new_folder(folder) as partial:
+        if fingerprint is not None:
+            (partial / FINGERPRINT_FILE).write_text(json.dumps(fingerprint, indent=1) + "\n")
         save_file(_contiguous(weights), partial / WEIGHTS_FILE)
         signed = contract.model_copy(update={"model_sha256": sha256_of(partial / WEIGHTS_FILE)})
         signed.save(partial)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from dyntransnet.errors import DatasetError, ScanError
-from dyntransnet.imaging.checks import check_pair, check_scan
+from dyntransnet.imaging.checks.grids import check_pair, check_scan
 from dyntransnet.imaging.folders import images_in, named_twice
 from dyntransnet.imaging.scan import READABLE, Mask, Scan, case_id_of, read_mask
 

@@ -1,6 +1,7 @@
 """Write ONNX, and prove on real windows that it gives the masks torch gives."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from dyntransnet.contract import ONNX_FILE, Contract
 from dyntransnet.errors import ParityError
 from dyntransnet.imaging.tiling import Predict, Windows
 from dyntransnet.learning.cache import CachedCase, cut
+from dyntransnet.learning.checkpoint import FINGERPRINT_FILE
 from dyntransnet.networks.registry import check_exportable
 from dyntransnet.runtimes.choice import RUNTIMES, load
 from dyntransnet.runtimes.onnx_writer import write_onnx
@@ -25,7 +27,7 @@ def run(checkpoint: Path, cache: Path, *, out: Path, report: Path, params: Expor
     Args:
         checkpoint: what ``train`` wrote.
         cache: what ``preprocess`` wrote; windows of it are compared.
-        out: model folder to write: model.onnx and its contract.
+        out: model folder to write: model.onnx, its contract, the fingerprint.
         report: folder to write: parity.json.
         params: opset and limits.
 
@@ -41,6 +43,8 @@ def run(checkpoint: Path, cache: Path, *, out: Path, report: Path, params: Expor
         write_onnx(network, folder / ONNX_FILE, contract, params.opset)
         signed = contract.model_copy(update={"model_sha256": sha256_of(folder / ONNX_FILE)})
         signed.save(folder)
+        if (checkpoint / FINGERPRINT_FILE).is_file():
+            shutil.copyfile(checkpoint / FINGERPRINT_FILE, folder / FINGERPRINT_FILE)
         parity = {
             name: compare(predictor(network), load(folder, name)[0], windows) for name in RUNTIMES
         }

@@ -1,21 +1,24 @@
 """Choose who trains, validates and tests: by patient, never by scan.
 
 Patients are ranked by tumor burden and dealt out in blocks, so that every part
-gets its share of small and large burdens.
+gets its share of small and large burdens. A split that was made elsewhere is taken as it
+is, or refused.
 """
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import AliasChoices, Field
 
 from dyntransnet.atomic import new_file
-from dyntransnet.config import SplitParams
+from dyntransnet.config import Section, SplitParams, checked
 from dyntransnet.errors import ParamsError
+from dyntransnet.imaging.checks.leaks import bonds_of, check_parted
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,22 @@ class Patient:
     tumor_burden: float
 
 
+class GivenFold(Section):
+    """One fold of a split that was made elsewhere."""
+
+    train: tuple[str, ...] = Field(min_length=1)
+    validation: tuple[str, ...] = Field(validation_alias=AliasChoices("validation", "val"))
+
+
+class Given(Section):
+    """A split that was made elsewhere, in the form that ``run`` writes."""
+
+    version: Literal[1] = 1
+    patients: dict[str, str] = Field(default_factory=dict)
+    test: tuple[str, ...] = ()
+    folds: tuple[GivenFold, ...] = Field(min_length=1)
+
+
 def run(manifest: Path, out: Path, params: SplitParams) -> None:
     """Split a dataset by patient.
 
@@ -33,17 +52,24 @@ def run(manifest: Path, out: Path, params: SplitParams) -> None:
         manifest: what ``ingest`` wrote.
         out: JSON file to write: whose each case is, test cases, and folds of train and
             validation cases.
-        params: how.
+        params: how, or which file has the split.
 
     Raises:
-        ParamsError: a named case is unknown, or there are too few patients.
+        ParamsError: a named case is unknown, there are too few patients, or the given split
+            parts what belongs together.
     """
-    rows = json.loads(manifest.read_text())["cases"]
-    owner = owners_of(rows, params.same_patient)
-    patients = group_patients(rows, owner)
-    splits = split_patients(patients, params)
+    known = json.loads(manifest.read_text())
+    owner = owners_of(known["cases"], params.same_patient)
+    bonds = bonds_of(known, owner)
+    joined = _joined(owner, [{bond.one, bond.other} for bond in bonds])
+    patients = group_patients(known["cases"], joined)
+    splits = read_split(params, known) if params.file else split_patients(patients, params)
+    check_parted(splits, bonds, "split.file" if params.file else "split")
     with new_file(out) as path:
-        path.write_text(json.dumps({"version": 1, "patients": owner, **splits}, indent=1))
+        path.write_text(json.dumps({"version": 1, "patients": joined, **splits}, indent=1))
+    for bond in bonds:
+        if owner[bond.one] != owner[bond.other]:
+            print(f"  {bond.one} and {bond.other} stay together: {bond.why}")
     test, folds = len(splits["test"]), len(splits["folds"])
     print(f"split: {len(patients)} patients, {test} test cases, {folds} folds")
 
@@ -64,9 +90,16 @@ def owners_of(
     owner = {row["id"]: row["patient"] for row in rows}
     for group in same_patient:
         _check_known(group, owner, "split.same_patient")
-        merged = {owner[case] for case in group}
-        owner = {case: min(merged) if name in merged else name for case, name in owner.items()}
-    return owner
+    return _joined(owner, same_patient)
+
+
+def _joined(owner: Mapping[str, str], groups: Iterable[Collection[str]]) -> dict[str, str]:
+    """Case id to patient, where the patients of each group of cases are one."""
+    joined = dict(owner)
+    for group in groups:
+        merged = {joined[case] for case in group}
+        joined = {case: min(merged) if name in merged else name for case, name in joined.items()}
+    return joined
 
 
 def group_patients(rows: Sequence[dict[str, Any]], owner: Mapping[str, str]) -> list[Patient]:
@@ -107,6 +140,49 @@ def split_patients(patients: Sequence[Patient], params: SplitParams) -> dict[str
         for part in held_out
     ]
     return {"test": _cases_of(test), "folds": folds}
+
+
+def read_split(params: SplitParams, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a split that was made elsewhere.
+
+    Args:
+        params: ``file`` is nnU-Net's splits_final.json, whose test set ``test_cases`` names,
+            or what ``run`` writes.
+        manifest: what ``ingest`` wrote; cases that it left out are left out here.
+
+    Returns:
+        As ``split_patients``.
+
+    Raises:
+        ParamsError: the file is not of either form, or names an unknown case.
+    """
+    given = _given(Path(params.file or ""))
+    known = {row["id"] for row in manifest["cases"]}
+    left_out = {problem["case"] for problem in manifest.get("quarantined", [])} - known
+    named = {case for fold in given.folds for case in (*fold.train, *fold.validation)}
+    test = given.test or params.test_cases
+    _check_known([*named, *test], known | left_out, "split.file")
+    for label, cases in (
+        ("left out by ingest", left_out & {*named, *test}),
+        ("in no part of the split", known - named - {*test}),
+    ):
+        if cases:
+            print(f"  {label}: {', '.join(sorted(cases))}")
+    folds = [
+        {"train": sorted({*fold.train} & known), "validation": sorted({*fold.validation} & known)}
+        for fold in given.folds
+    ]
+    return {"test": sorted({*test} & known), "folds": folds}
+
+
+def _given(path: Path) -> Given:
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ParamsError(f"split.file: {path} must be readable, got {error.strerror}") from error
+    except ValueError as error:
+        raise ParamsError(f"split.file: {path} must be JSON, got {error}") from error
+    return checked(Given, {"folds": values} if isinstance(values, list) else values, path)
 
 
 def _named(patients: Sequence[Patient], cases: Sequence[str], key: str) -> list[Patient]:

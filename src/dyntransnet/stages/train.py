@@ -53,7 +53,8 @@ def run(
         cache: what ``preprocess`` wrote.
         splits: what ``split`` wrote.
         manifest: what ``ingest`` wrote; its hash enters the contract.
-        out: checkpoint folder to write: averaged weights and their contract.
+        out: checkpoint folder to write: averaged weights, their contract, the dataset's
+            fingerprint.
         report: folder to write: curves, and which MLflow run this was.
         resume: folder for the state of a stopped run.
         network: which one.
@@ -73,7 +74,8 @@ def run(
             if team.leads:
                 _write_report(progress, state, params, team, report)
         if team.leads:
-            save_checkpoint(chosen_weights(state, params), contract, out)
+            seen = json.loads(manifest.read_text()).get("fingerprint")
+            save_checkpoint(chosen_weights(state, params), contract, out, fingerprint=seen)
             saved.unlink(missing_ok=True)
 
 

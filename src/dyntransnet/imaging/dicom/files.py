@@ -93,7 +93,9 @@ def check_pixels(path: Path, who: str) -> None:
         needed = found.Rows * found.Columns * found.BitsAllocated // 8
         is_compressed = found.file_meta.TransferSyntaxUID.is_encapsulated
     if held < needed and not is_compressed:
-        raise ScanError(f"{who} must have {needed} bytes of pixels, got {held}")
+        raise ScanError(
+            f"{who} must have {needed} bytes of pixels, got {held}", code="size-not-header"
+        )
 
 
 @contextmanager
@@ -112,5 +114,6 @@ def refusing_damage(who: str) -> Iterator[None]:
             yield
     except DAMAGE as error:
         raise ScanError(
-            f"{who}: DICOM files must be whole, got {type(error).__name__} from one"
+            f"{who}: DICOM files must be whole, got {type(error).__name__} from one",
+            code="unreadable",
         ) from error

@@ -137,22 +137,26 @@ def plane_of(
     )
     if max(shape) > MAX_EDGE:
         raise ScanError(
-            f"{who}: a slice must have at most {MAX_EDGE} rows and columns, got {max(shape)}"
+            f"{who}: a slice must have at most {MAX_EDGE} rows and columns, got {max(shape)}",
+            code="too-large",
         )
     if (place.size, both.size) != (3, 6):
         raise ScanError(
             f"{who}: a slice's position must be 3 numbers and its direction 6, "
-            f"got {place.size} and {both.size}"
+            f"got {place.size} and {both.size}",
+            code="slice-place",
         )
     across, down = both[:3], both[3:]
     products = np.array([across @ across, down @ down, across @ down])
     if not np.abs(products - (1, 1, 0)).max() <= UNIT_TOLERANCE or not np.isfinite(place).all():
         raise ScanError(
-            f"{who}: a slice's axes must be unit vectors at a right angle, got {both.tolist()}"
+            f"{who}: a slice's axes must be unit vectors at a right angle, got {both.tolist()}",
+            code="slice-place",
         )
     if not (between_rows > 0 and between_columns > 0):
         raise ScanError(
-            f"{who}: pixel spacing must be above 0 mm, got {between_rows:g} x {between_columns:g}"
+            f"{who}: pixel spacing must be above 0 mm, got {between_rows:g} x {between_columns:g}",
+            code="slice-place",
         )
     across = across / np.linalg.norm(across)
     down = down - (down @ across) * across

@@ -114,7 +114,8 @@ def read_segments(paths: Sequence[Path], scan: Scan, frame_of_reference: str, ca
     frames = [frame for path in paths for frame in _frames(path, frame_of_reference, case)]
     if not any(frame.label == Label.LIVER for frame in frames):
         raise ScanError(
-            f"{case}: a segment must be coded as liver (SCT 10200004 or SRT T-62000), got none"
+            f"{case}: a segment must be coded as liver (SCT 10200004 or SRT T-62000), got none",
+            code="segments-no-liver",
         )
     labels = np.zeros(scan.voxels.shape, np.uint8, order="F")
     for frame in sorted(frames, key=lambda frame: frame.label):
@@ -137,17 +138,24 @@ def _frames(path: Path, frame_of_reference: str, case: str) -> list[Frame]:
 def _check_kind(found: pydicom.Dataset, frame_of_reference: str, case: str) -> None:
     if found.SegmentationType not in KINDS:
         # Not what it says: in a damaged header anything may stand there.
-        raise ScanError(f"{case}: a segmentation must be {' or '.join(KINDS)}, got another kind")
+        raise ScanError(
+            f"{case}: a segmentation must be {' or '.join(KINDS)}, got another kind",
+            code="unreadable",
+        )
     frames = len(found.PerFrameFunctionalGroupsSequence)
     pixels = found.Rows * found.Columns * int(found.NumberOfFrames)
     if int(found.NumberOfFrames) != frames or pixels > MAX_PIXELS:
         raise ScanError(
             f"{case}: a segmentation must say of each of its {frames} frames where it lies, and "
-            f"have at most {MAX_PIXELS} pixels, got {found.NumberOfFrames} frames, {pixels} pixels"
+            f"have at most {MAX_PIXELS} pixels, got {found.NumberOfFrames} frames, {pixels} pixels",
+            code="too-large" if pixels > MAX_PIXELS else "size-not-header",
         )
     own = str(found.get("FrameOfReferenceUID") or "")
     if own and frame_of_reference and own != frame_of_reference:
-        raise ScanError(f"{case}: a segmentation must share the scan's world, got another one")
+        raise ScanError(
+            f"{case}: a segmentation must share the scan's world, got another one",
+            code="mask-off-grid",
+        )
 
 
 def _label_of(segment: pydicom.Dataset) -> Label | None:
@@ -202,9 +210,12 @@ def _on_scan(frame: Frame, scan: Scan, case: str) -> tuple[np.ndarray, ...]:
     off = (np.abs(steps - whole) @ (plane.columns - 1, plane.rows - 1, 1)).max()
     if off > OFF_GRID or not (np.abs(whole[:, :2]).sum(axis=0) == 1).all():
         raise ScanError(
-            f"{case}: segments must lie on the scan's grid within {OFF_GRID} voxels, got {off:.2g}"
+            f"{case}: segments must lie on the scan's grid within {OFF_GRID} voxels, got {off:.2g}",
+            code="mask-off-grid",
         )
     index = (frame.inside @ whole[:, :2].T + whole[:, 2]).astype(np.int64)
     if ((index < 0) | (index >= scan.voxels.shape)).any():
-        raise ScanError(f"{case}: segments must lie within the scan, got some outside")
+        raise ScanError(
+            f"{case}: segments must lie within the scan, got some outside", code="mask-off-grid"
+        )
     return tuple(index.T)

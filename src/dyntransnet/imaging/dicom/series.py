@@ -9,9 +9,13 @@ from dyntransnet.contract import Modality
 from dyntransnet.errors import ScanError
 from dyntransnet.imaging.dicom.files import check_pixels
 from dyntransnet.imaging.dicom.headers import Header, Plane
+from dyntransnet.imaging.limits import check_size
 from dyntransnet.imaging.scan import LPS_TO_RAS, Affine, Scan, to_voxels
 
 MIN_SLICES = 2
+
+VOXEL_BYTES = 2
+"""Of a scanner's slices; what a rescale slope makes larger comes back as float32."""
 
 SAME_PLACE_MM = 0.01
 
@@ -54,7 +58,9 @@ def choose_series(
         volumes = {name: volumes[name] for name in volumes if name in named} or volumes
     if len(volumes) != 1:
         shown = " and ".join(sorted(map(_shown, (volumes or series).values())))
-        raise ScanError(f"{case}: must hold one {modality} series, got {shown or 'none'}")
+        raise ScanError(
+            f"{case}: must hold one {modality} series, got {shown or 'none'}", code="series-not-one"
+        )
     return next(iter(volumes.values()))
 
 
@@ -75,10 +81,13 @@ def read_series(slices: Sequence[Header], case: str) -> Scan:
         Voxels with each slice's own rescale slope and intercept applied.
 
     Raises:
-        ScanError: a slice has no place, is missing, stands twice or cannot be decoded; or
-            the slices differ in size, spacing or direction, or are not stacked at right angles.
+        ScanError: a slice has no place, is missing, stands twice or cannot be decoded; there
+            are more voxels than in any scan; or the slices differ in size, spacing or
+            direction, or are not stacked at right angles.
     """
     ordered, affine = stack(slices, case)
+    if plane := ordered[0].plane:
+        check_size((plane.columns, plane.rows, len(ordered)), VOXEL_BYTES, case)
     arrays = [
         _decoded(header, f"{case}: slice {place} of {len(ordered)}")
         for place, header in enumerate(ordered, start=1)
@@ -112,48 +121,67 @@ def stack(slices: Sequence[Header], case: str) -> tuple[list[Header], Affine]:
 
 def _planes(slices: Sequence[Header], case: str) -> list[Plane]:
     if many := sum(header.frames > 1 for header in slices):
-        raise ScanError(f"{case}: each file must hold one slice, got {many} with several frames")
+        raise ScanError(
+            f"{case}: each file must hold one slice, got {many} with several frames",
+            code="multi-frame",
+        )
     planes = [header.plane for header in slices if header.plane]
     if missing := len(slices) - len(planes):
-        raise ScanError(f"{case}: each slice must have a place in space, got {missing} without")
+        raise ScanError(
+            f"{case}: each slice must have a place in space, got {missing} without",
+            code="slice-place",
+        )
     return planes
 
 
 def _check_alike(planes: Sequence[Plane], case: str) -> None:
     sizes = sorted({f"{plane.columns} x {plane.rows}" for plane in planes})
     if len(sizes) > 1:
-        raise ScanError(f"{case}: slices must be of one size, got {' and '.join(sizes)}")
+        raise ScanError(
+            f"{case}: slices must be of one size, got {' and '.join(sizes)}", code="slices-unlike"
+        )
     spacings = np.array([plane.spacing_mm for plane in planes])
     if np.ptp(spacings, axis=0).max() > SPACING_TOLERANCE_MM:
         low, high = spacings.min(), spacings.max()
-        raise ScanError(f"{case}: slices must share one spacing, got {low:g} to {high:g} mm")
+        raise ScanError(
+            f"{case}: slices must share one spacing, got {low:g} to {high:g} mm",
+            code="slices-unlike",
+        )
     axes = np.array([[*plane.across, *plane.down] for plane in planes])
     if np.ptp(axes, axis=0).max() > PARALLEL_TOLERANCE:
         apart = np.degrees(np.arccos(np.clip(axes[:, :3] @ axes[0, :3], -1, 1)).max())
-        raise ScanError(f"{case}: slices must be parallel, got turns of up to {apart:.2g} degrees")
+        raise ScanError(
+            f"{case}: slices must be parallel, got turns of up to {apart:.2g} degrees",
+            code="slices-unlike",
+        )
 
 
 def _even_step(heights: np.ndarray, case: str) -> float:
     """The distance of neighbors, in millimeters; heights rise."""
     if len(heights) < MIN_SLICES:
-        raise ScanError(f"{case}: must have at least {MIN_SLICES} slices, got {len(heights)}")
+        raise ScanError(
+            f"{case}: must have at least {MIN_SLICES} slices, got {len(heights)}", code="edge-short"
+        )
     gaps = np.diff(heights)
     if doubled := int((gaps < SAME_PLACE_MM).sum()):
         places = len(heights) - doubled
         raise ScanError(
-            f"{case}: each place must have one slice, got {len(heights)} slices at {places} places"
+            f"{case}: each place must have one slice, got {len(heights)} slices at {places} places",
+            code="slices-doubled",
         )
     usual = float(np.median(gaps))
     if gaps.max() >= 1.5 * usual:
         missing = round(gaps.max() / usual) - 1
         raise ScanError(
             f"{case}: slices must lie {usual:.4g} mm apart, got a gap of {gaps.max():.4g} mm "
-            f"after slice {gaps.argmax() + 1} of {len(heights)} ({missing} missing)"
+            f"after slice {gaps.argmax() + 1} of {len(heights)} ({missing} missing)",
+            code="slices-missing",
         )
     step = float(heights[-1] - heights[0]) / len(gaps)
     if np.abs(heights - heights[0] - step * np.arange(len(heights))).max() > OFF_PLACE * step:
         raise ScanError(
-            f"{case}: slices must be evenly spaced, got {gaps.min():.4g} to {gaps.max():.4g} mm"
+            f"{case}: slices must be evenly spaced, got {gaps.min():.4g} to {gaps.max():.4g} mm",
+            code="slices-uneven",
         )
     return step
 
@@ -166,7 +194,8 @@ def _check_upright(positions: np.ndarray, first: Plane, case: str) -> None:
         angle = np.degrees(np.arctan2(slid, np.ptp(away @ first.normal)))
         raise ScanError(
             f"{case}: slices must be stacked at right angles, got {angle:.2g} degrees off, as of a "
-            f"tilted gantry ({slid:.3g} mm from first to last)"
+            f"tilted gantry ({slid:.3g} mm from first to last)",
+            code="affine-sheared",
         )
 
 
@@ -176,9 +205,13 @@ def _decoded(header: Header, who: str) -> np.ndarray:
     try:
         image = sitk.ReadImage(str(header.path), imageIO="GDCMImageIO")
     except RuntimeError as error:  # its words hold the path
-        raise ScanError(f"{who} must be an image that can be decoded, got damage") from error
+        raise ScanError(
+            f"{who} must be an image that can be decoded, got damage", code="unreadable"
+        ) from error
     array = sitk.GetArrayFromImage(image)
     plane = header.plane
     if not plane or array.shape != (1, plane.rows, plane.columns):
-        raise ScanError(f"{who} must be gray and of the size it says, got {array.shape}")
+        raise ScanError(
+            f"{who} must be gray and of the size it says, got {array.shape}", code="voxels-color"
+        )
     return array[0]

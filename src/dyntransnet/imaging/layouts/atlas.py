@@ -31,7 +31,9 @@ def find(source: Path, _modality: Modality, numbering: Numbering) -> list[Case]:
     root = _root(source)
     scans, masks = _numbered(root / SCANS, "im"), _numbered(root / MASKS, "lb")
     if not scans and not masks:
-        raise DatasetError(source.name, [f"{source.name}: must hold {HOLDS}, got none"])
+        raise DatasetError(
+            source.name, [f"{source.name}: must hold {HOLDS}, got none"], code="layout"
+        )
     check_paired(source, {*scans}, {*masks}, "im{}", "lb{}")
     return [
         file_case(scans[n], masks[n], "MR", numbering, case=f"im{n}")

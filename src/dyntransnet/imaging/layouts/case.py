@@ -73,13 +73,13 @@ def read_pair(scan: Path, mask: Path, numbering: Numbering, case: str) -> tuple[
     return found, turned_to(read_mask(mask, f"{case}, mask", numbering), found)
 
 
-def refuse(problem: str) -> tuple[Scan, Mask]:
+def refuse(problem: str, code: str) -> tuple[Scan, Mask]:
     """What ``load`` is for a case whose problem is known before it is read.
 
     Raises:
         ScanError: always.
     """
-    raise ScanError(problem)
+    raise ScanError(problem, code=code)
 
 
 def check_paired(source: Path, scans: set[str], masks: set[str], scan: str, mask: str) -> None:
@@ -102,7 +102,7 @@ def check_paired(source: Path, scans: set[str], masks: set[str], scan: str, mask
         for name in alone
     ]
     if problems:
-        raise DatasetError(source.name, sorted(problems))
+        raise DatasetError(source.name, sorted(problems), code="layout")
 
 
 def turned_to(mask: Mask, scan: Scan) -> Mask:

@@ -63,7 +63,7 @@ def find(source: Path, modality: Modality, numbering: Numbering) -> list[Case]:
     """
     folders = [(folder, files) for folder in _folders(source) if (files := dicom_files(folder))]
     if not folders:
-        raise DatasetError(source.name, [f"must hold {HOLDS}, got none"])
+        raise DatasetError(source.name, [f"must hold {HOLDS}, got none"], code="layout")
     cases, people = [], []
     for place, (folder, files) in enumerate(folders, start=1):
         case, person = _case(folder, files, f"folder {place}", modality, numbering)
@@ -94,7 +94,7 @@ def _case(
         study = _study(folder, files, place, modality)
     except ScanError as error:
         case = place.replace(" ", "-")
-        return Case(case, case, modality, partial(refuse, str(error)), folder), ""
+        return Case(case, case, modality, partial(refuse, str(error), error.code), folder), ""
     first = study.slices[0]
     case = content_id(first.path)
     return (
@@ -110,7 +110,8 @@ def _study(folder: Path, files: Sequence[Path], place: str, modality: Modality) 
     if len(images) > 1 or bool(images) == bool(segmentations):
         raise ScanError(
             f"{place}: must have one mask, as DICOM SEG or as an image file, got "
-            f"{len(segmentations)} DICOM SEG and {len(images)} image file(s)"
+            f"{len(segmentations)} DICOM SEG and {len(images)} image file(s)",
+            code="mask-not-one",
         )
     named = referenced_series(segmentations, place)
     slices, _ = stack(choose_series(headers, modality, named, place), place)

@@ -49,14 +49,15 @@ def find_cases(
     name = detect(source) if layout == AUTO else layout
     cases = LAYOUTS[name].cases(source, modality, numbering)
     count = Counter(case.id for case in cases)
-    problems = [f"{case}: must stand once, got {n} scans" for case, n in count.items() if n > 1]
-    problems += [
+    if twice := [f"{case}: must stand once, got {n} scans" for case, n in count.items() if n > 1]:
+        raise DatasetError(source.name, twice, code="same-scan-twice")
+    others = [
         f"{case.id}: must be {modality} (ingest.modality), got {case.modality}"
         for case in cases
         if case.modality != modality
     ]
-    if problems:
-        raise DatasetError(source.name, problems)
+    if others:
+        raise DatasetError(source.name, others, code="modality-other")
     return cases
 
 
@@ -70,11 +71,14 @@ def detect(source: Path) -> str:
     if len(found) > 1:
         raise ScanError(
             f"{source.name}: must have one layout, got {' and '.join(found)}: "
-            "name one in ingest.layout"
+            "name one in ingest.layout",
+            code="layout",
         )
     if not found:
         known = "; ".join(f"{name}: {layout.holds}" for name, layout in LAYOUTS.items())
-        raise ScanError(f"{source.name}: must have a known layout ({known}), got none of them")
+        raise ScanError(
+            f"{source.name}: must have a known layout ({known}), got none of them", code="layout"
+        )
     return found[0]
 
 

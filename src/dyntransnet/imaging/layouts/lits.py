@@ -35,7 +35,7 @@ def find(source: Path, _modality: Modality, numbering: Numbering) -> list[Case]:
     if not scans and not masks:
         problems = [f"{source.name}: must hold {HOLDS}, got none"]
     if problems:
-        raise DatasetError(source, sorted(problems))
+        raise DatasetError(source, sorted(problems), code="layout")
     return [
         Case(
             f"volume-{n}",

@@ -60,7 +60,7 @@ def find(source: Path, modality: Modality, numbering: Numbering) -> list[Case]:
     if not cases:
         problems = [f"{LIST}: must list training cases, got none"]
     if problems:
-        raise DatasetError(source.name, problems)
+        raise DatasetError(source.name, problems, code="layout")
     return cases
 
 
@@ -69,9 +69,13 @@ def _read_list(source: Path) -> Listing:
         values: Any = json.loads((source / LIST).read_bytes())
         return Listing.model_validate(values)
     except OSError as error:
-        raise ScanError(f"{LIST}: must be readable, got {error.strerror}") from error
+        raise ScanError(f"{LIST}: must be readable, got {error.strerror}", code="layout") from error
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"])) or "the file"
-        raise ScanError(f"{LIST}: {where} is not valid, {error.errors()[0]['msg']}") from error
+        raise ScanError(
+            f"{LIST}: {where} is not valid, {error.errors()[0]['msg']}", code="layout"
+        ) from error
     except ValueError as error:
-        raise ScanError(f"{LIST}: must be JSON, got {type(error).__name__}") from error
+        raise ScanError(
+            f"{LIST}: must be JSON, got {type(error).__name__}", code="layout"
+        ) from error

@@ -57,7 +57,7 @@ def _check(source: Path, scans: Files, masks: Files) -> None:
     if not scans and not masks:
         problems = [f"must hold {HOLDS}, got none"]
     if problems:
-        raise DatasetError(source.name, problems)
+        raise DatasetError(source.name, problems, code="layout")
 
 
 def _of_folder(folder: Path) -> Files:

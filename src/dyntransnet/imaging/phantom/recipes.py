@@ -102,18 +102,20 @@ def read_recipes(path: Path) -> list[Recipe]:
     try:
         recipes = TypeAdapter(list[Recipe]).validate_python(yaml.safe_load(path.read_text()))
     except OSError as error:
-        raise ScanError(f"{path}: recipes must be readable, got {error.strerror}") from error
+        raise ScanError(
+            f"{path}: recipes must be readable, got {error.strerror}", code="layout"
+        ) from error
     except yaml.YAMLError as error:
         raise ScanError(
-            f"{path}: recipes must be YAML, got {str(error).splitlines()[0]}"
+            f"{path}: recipes must be YAML, got {str(error).splitlines()[0]}", code="layout"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise ScanError(f"{path}: {where} is not valid, {first['msg']}") from error
+        raise ScanError(f"{path}: {where} is not valid, {first['msg']}", code="layout") from error
     twice = [n for n, count in Counter(recipe.number for recipe in recipes).items() if count > 1]
     if twice:
-        raise ScanError(f"{path}: case numbers must differ, got {twice[0]} twice")
+        raise ScanError(f"{path}: case numbers must differ, got {twice[0]} twice", code="layout")
     return recipes
 
 
