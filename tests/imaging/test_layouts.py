@@ -80,4 +80,4 @@ def test_the_params_know_every_layout():
     from dyntransnet.config import IngestParams
 
     for layout in LAYOUTS:
-        assert IngestParams(layout=layout, source="data").layout == layout
+        assert IngestParams(layout=layout, source="data", on_problem="stop").layout == layout
