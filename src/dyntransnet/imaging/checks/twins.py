@@ -43,9 +43,10 @@ class Likeness(NamedTuple):
 def voxels_sha256(scan: Scan) -> str:
     """A hash of a scan's voxels; how they are stored and in which order does not matter."""
     voxels = turned(scan)
-    with np.errstate(invalid="ignore"):  # what int16 cannot hold is not equal to it either
-        whole = voxels.astype(np.int16)
-    voxels = whole if np.array_equal(voxels, whole) else voxels
+    if voxels.dtype != np.int16:
+        with np.errstate(invalid="ignore"):  # what int16 cannot hold is not equal to it either
+            whole = voxels.astype(np.int16)
+        voxels = whole if np.array_equal(voxels, whole) else voxels
     found = hashlib.sha256(f"{voxels.shape} {voxels.dtype}".encode())
     found.update(np.ascontiguousarray(voxels).data)
     return found.hexdigest()
