@@ -8,6 +8,7 @@ import pytest
 import tritonclient.grpc as triton
 from threshold_network import EDGE, blobs, scan_of
 
+from builders import affine_of
 from dyntransnet import repository as names
 from dyntransnet.client import SegmentationClient
 from dyntransnet.errors import ServingError
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.triton
 ALONG_RAS = np.diag([2.0, 1.5, 4.0, 1.0])
 FLIPPED = np.diag([-0.9, -1.1, 5.0, 1.0])
 PERMUTED = np.array([[0, 0, 2.5, 9], [-1.2, 0, 0, -7], [0, 3.1, 0, 4], [0, 0, 0, 1.0]])
-OBLIQUE = np.array([[1.9, 0.3, 0, 0], [-0.3, 1.4, 0.1, 5], [0, -0.1, 3.8, 0], [0, 0, 0, 1.0]])
+OBLIQUE = affine_of((70, 50, 37), (1.9, 1.4, 3.8), tilt_deg=9.0)
+SHEARED = np.array([[1.9, 0.3, 0, 0], [-0.3, 1.4, 0.1, 5], [0, -0.1, 3.8, 0], [0, 0, 0, 1.0]])
 
 
 @pytest.fixture
@@ -72,6 +74,7 @@ def test_network_answers_windows_as_its_runtime_does(server, network):
     ("voxels", "affine", "message"),
     [
         (blobs((9, 8, 7), seed=0), np.diag([1.0, 1, 0, 1]), "bad: affine must be invertible, got"),
+        (blobs((9, 8, 7), seed=0), SHEARED, "bad: axes must be at right angles, got"),
         (blobs((9, 1, 7), seed=0), np.eye(4), "bad: each edge must have at least 2 voxels, got"),
         (np.full((9, 8, 7), np.nan, np.float32), np.eye(4), "bad: voxels must be finite, got"),
     ],
