@@ -61,21 +61,17 @@ def fused_attention(query: PerHead, key: PerHead, value: PerHead, bias: Scores |
     return F.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :depth]
 
 
-def swiftly(function: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
+def swiftly(function: Callable[..., Tensor], first: Tensor, *others: Tensor | None) -> Tensor:
     """Call a function whose bf16 kernels are slower than fp32 on a CPU: there, in fp32.
 
-    Both passes of fused attention take 2 to 4 times as long in bf16, those of a depthwise
-    convolution 5 times. Elsewhere, or without autocast, this is a plain call.
+    Both passes of fused attention are, and those of a depthwise convolution
+    (``benchmarks/cpu_training.py``). Elsewhere, or without autocast, this is a plain call.
     """
-    if tensors[0] is None or tensors[0].device.type != "cpu" or not _autocast_is_on():
-        return function(*tensors)
+    if first.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return function(first, *others)
     with torch.autocast("cpu", enabled=False):
-        wide = [tensor if tensor is None else tensor.float() for tensor in tensors]
-        return function(*wide).to(tensors[0].dtype)
-
-
-def _autocast_is_on() -> bool:
-    return torch.is_autocast_enabled("cpu")
+        wide = [tensor if tensor is None else tensor.float() for tensor in (first, *others)]
+        return function(*wide).to(first.dtype)
 
 
 class DynamicAttention(nn.Module):
