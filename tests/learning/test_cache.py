@@ -44,6 +44,25 @@ def test_air_without_label_surrounds_a_volume_that_is_smaller(center, edge):
     assert (image == AIR).sum() == (label == 0).sum() == np.prod(edge) - np.prod(VOLUME)
 
 
+@given(center=centers, edge=edges, margin=st.tuples(*[st.integers(0, 9)] * 3))
+def test_a_wider_window_has_the_same_patch_in_its_middle(center, edge, margin):
+    window = tuple(length + 2 * more for length, more in zip(edge, margin, strict=True))
+    alone, wide = (cut(numbered(), np.array(center), edge, size) for size in (None, window))
+    for patch, around in zip(alone, wide, strict=True):
+        x, y, z = (slice(more, more + length) for more, length in zip(margin, edge, strict=True))
+        np.testing.assert_array_equal(around[x, y, z], patch)
+        assert around.shape == window
+
+
+def test_what_lies_beyond_a_border_repeats_it_and_its_label():
+    image, label = cut(numbered(), np.array([0, 7, 13]), (4, 6, 2), (8, 6, 7))
+    full = numbered().image
+    assert image.shape == label.shape == (8, 6, 7)
+    for x, y, z in np.ndindex(8, 6, 7):
+        assert image[x, y, z] == full[max(0, x - 2), 4 + y, min(13, 10 + z)]
+    assert label.all()
+
+
 def test_what_surrounds_an_mri_is_its_own_air(tmp_path):
     save_case(tmp_path / "im0", balls())
     np.save(tmp_path / "im0" / "air.npy", np.float16(-0.5))

@@ -41,9 +41,20 @@ def four_deviations(share: float) -> float:
 
 
 def test_a_tumor_window_holds_a_tumor_voxel(case):
-    windows = batches([case], train_params(tumor_share=1, batch_size=8), edge=(4, 6, 2), first=0)
+    params = train_params(tumor_share=1, batch_size=8, patch_size=(4, 6, 2))
+    windows = batches([case], params, edge=(4, 6, 2), first=0)
     label = next(windows).label
     assert (label.amax(dim=(1, 2, 3, 4)) == 2).all()
+
+
+def test_a_scan_ends_in_patches_as_it_does_in_inference(case):
+    """However wide the window around a patch is, some patch begins where the scan does."""
+    params = train_params(tumor_share=0, liver_share=0, batch_size=200, patch_size=(4, 6, 2))
+    for axis, (size, length) in enumerate(zip(SHAPE, params.patch_size, strict=True)):
+        ramp = np.indices(SHAPE)[axis].astype(np.float16)
+        batch = next(batches([replace(case, image=ramp)], params, edge=(12, 12, 12), first=0))
+        corners = batch.image[:, 0, 4, 3, 5]
+        assert (corners.min(), corners.max()) == (0, size - length)
 
 
 def test_shares_of_windows_come_out_as_asked(case):
@@ -133,7 +144,8 @@ def test_every_case_gets_its_turn(tmp_path):
     for index in range(3):
         save_case(tmp_path / str(index), balls(), np.full(balls().shape, index / 4))
         cases.append(CachedCase.open(tmp_path / str(index)))
-    batch = next(batches(cases, train_params(batch_size=32), edge=(4, 6, 2), first=0))
+    params = train_params(batch_size=32, patch_size=(4, 6, 2))
+    batch = next(batches(cases, params, edge=(4, 6, 2), first=0))
     assert batch.image.unique().tolist() == [0, 0.25, 0.5]
 
 

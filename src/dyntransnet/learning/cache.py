@@ -40,20 +40,33 @@ class CachedCase:
 
 
 def cut(
-    case: CachedCase, center: np.ndarray, edge: tuple[int, int, int]
+    case: CachedCase,
+    center: np.ndarray,
+    patch_size: tuple[int, int, int],
+    window: tuple[int, int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A window of image and label around a voxel, moved to lie inside the volume.
+    """A patch of image and label around a voxel, moved to lie inside the volume.
 
-    Where the volume is smaller than the window, air surrounds it.
+    Args:
+        case: where it is cut from.
+        center: a voxel; that of the patch, where the patch need not be moved.
+        patch_size: voxels; where the volume is smaller, air surrounds it, as in inference.
+        window: a larger size to cut around the patch. It is the patch that lies inside the
+            volume: a network must meet the borders of a scan as inference shows them. Beyond
+            them the outermost voxels are repeated.
     """
-    inside, widths = [], []
-    for middle, size, length in zip(center, case.image.shape, edge, strict=True):
+    inside, air, repeated = [], [], []
+    for middle, size, length, wide in zip(
+        center, case.image.shape, patch_size, window or patch_size, strict=True
+    ):
         start = int(np.clip(middle - length // 2, 0, max(0, size - length)))
-        missing = max(0, length - size)
-        inside.append(slice(start, start + length))
-        widths.append((missing // 2, missing - missing // 2))
-    window = tuple(inside)
+        missing, before = max(0, length - size), (wide - length) // 2
+        first, last = start - before, start + length - missing + wide - length - before
+        inside.append(slice(max(0, first), min(size, last)))
+        air.append((missing // 2, missing - missing // 2))
+        repeated.append((max(0, -first), max(0, last - size)))
+    image, label = case.image[tuple(inside)], case.label[tuple(inside)]
     return (
-        np.pad(case.image[window], widths, constant_values=case.air),
-        np.pad(case.label[window], widths),
+        np.pad(np.pad(image, air, constant_values=case.air), repeated, mode="edge"),
+        np.pad(np.pad(label, air), repeated, mode="edge"),
     )

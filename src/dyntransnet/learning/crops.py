@@ -80,7 +80,7 @@ def _batch(
         rng = np.random.default_rng([params.seed, number, place])
         case = cases[rng.integers(len(cases))]
         names.append(case.id)
-        image, label = cut(case, center_in(case, params, rng), edge)
+        image, label = cut(case, center_in(case, params, rng), params.patch_size, edge)
         plant(image, label, params.augment.lesions, spacing_mm, rng)
         pairs.append((image, label))
         chances.append(torch.Generator().manual_seed(int(rng.integers(2**63))))
