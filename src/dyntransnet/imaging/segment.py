@@ -50,8 +50,8 @@ def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
         contract: how the network wants its input and what its output means.
 
     Returns:
-        0 background, 1 liver, 2 tumor; tumor only within the liver, and of the liver's
-        pieces on the network's grid only the largest.
+        0 background, 1 liver, 2 tumor; what is tumor belongs to the liver, and of the
+        liver's pieces on the network's grid only the largest is left.
 
     Raises:
         ScanError: the scan has no usable geometry.
@@ -67,13 +67,24 @@ def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
         overlap=contract.overlap,
         padding=padding_of(volume, contract.intensity),
     )
-    probabilities = one_liver(sigmoid(logits), contract.threshold)
+    probabilities = one_liver(nested(sigmoid(logits)), contract.threshold)
     return mask_on_scan(probabilities, placement, scan, contract.threshold)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Logits to probabilities, without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * logits))
+
+
+def nested(
+    probabilities: Float32[np.ndarray, "classes x y z"],
+) -> Float32[np.ndarray, "classes x y z"]:
+    """Let the liver be at least as probable as the tumor, for a tumor is part of it.
+
+    A lesion at the surface of the liver looks unlike it: where it was found, it counts.
+    """
+    liver, tumor = probabilities
+    return np.stack([np.maximum(liver, tumor), tumor])
 
 
 def one_liver(

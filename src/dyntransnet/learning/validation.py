@@ -54,6 +54,6 @@ def _score(
         overlap=params.overlap,
         padding=case.air,
     )
-    inside = logits >= 0
-    masks = {"liver": inside[0], "tumor": inside[0] & inside[1]}
+    liver, tumor = logits >= 0
+    masks = {"liver": liver | tumor, "tumor": tumor}
     return {name: dice(case.label >= label, masks[name]) for name, label in CLASSES.items()}
