@@ -66,7 +66,7 @@ def save_workspace(root: Path, *, cases: int = 3) -> Path:
     fold = {"train": names[:-1], "validation": names[-1:]}
     (root / "splits.json").write_text(json.dumps({"folds": [fold, fold], "test": []}))
     (root / "manifest.json").write_text(
-        json.dumps({"cases": names, "fingerprint": {"cases": cases}})
+        json.dumps({"layout": "lits", "cases": names, "fingerprint": {"cases": cases}})
     )
     return root
 
