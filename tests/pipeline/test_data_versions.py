@@ -44,7 +44,7 @@ def project(started, tmp_path, monkeypatch) -> Path:
     return tmp_path / "project"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """An S3 server on loopback with a bucket called scans; its address."""
     from boto3 import client
