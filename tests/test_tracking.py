@@ -234,6 +234,14 @@ def test_trainings_that_start_at_once_share_a_new_store(tmp_path):
     assert parents == [study.info.run_id] * 2
 
 
+def test_an_experiment_that_another_machine_makes_meanwhile_is_used(workplace, monkeypatch):
+    client = connect()
+    made = client.create_experiment("made")
+    answers = [None, client.get_experiment(made)]
+    monkeypatch.setattr(client, "get_experiment_by_name", lambda name: answers.pop(0))
+    assert tracking._experiment_id(client, "made") == made
+
+
 def test_a_store_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'file/mlflow.db'}")
@@ -244,7 +252,8 @@ def test_a_store_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
 def test_a_run_shows_the_data_it_saw(workplace):
     run_id = trained()
     assert inputs_of(run_id) == [("msd", VERSION.manifest_sha256[:10])]
-    run = connect().get_run(run_id)
+    where = [connect().get_run(run_id).info.experiment_id]
+    (run,) = connect().search_runs(where, f"dataset.digest = '{VERSION.digest}'")
     (seen,) = run.inputs.dataset_inputs
     assert json.loads(seen.dataset.source) == VERSION.tags()
     assert json.loads(seen.dataset.profile) == {"num_rows": 2}

@@ -186,10 +186,10 @@ def _of_revision(name: str, manifest: Path) -> Edition:
         return dvc.api.read(inside, repo=str(project), rev=name, mode="rb")
 
     try:
-        found = stored(manifest)
+        found, lock = stored(manifest), stored(_lock_of(manifest))
     except (DvcException, OSError, ValueError) as error:
         raise InputError(
             f"{name}: must be a manifest's path, {RUN}ID, {MODEL}NAME@ALIAS or a git revision "
             f"with {manifest} in DVC, got {error}"
         ) from error
-    return Edition.read(name, found, stored(_lock_of(manifest)))
+    return Edition.read(name, found, lock)

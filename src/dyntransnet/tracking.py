@@ -56,7 +56,7 @@ def _make_tables(uri: str) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """No other process is in here with the same sqlite store; a server takes care of itself."""
+    """No other process is in here with the same sqlite store; a server has no such lock."""
     file = _sqlite_file()
     if file is None:
         yield
@@ -174,7 +174,13 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
     with _alone():
         if found := client.get_experiment_by_name(name):
             return str(found.experiment_id)
-        return str(client.create_experiment(name, artifact_location=_artifact_location()))
+        try:
+            return str(client.create_experiment(name, artifact_location=_artifact_location()))
+        except mlflow.exceptions.MlflowException:
+            made = client.get_experiment_by_name(name)  # by another machine, meanwhile
+            if made is None:
+                raise
+            return str(made.experiment_id)
 
 
 def _artifact_location() -> str | None:
