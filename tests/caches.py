@@ -1,6 +1,7 @@
 """Training caches whose content is known, and parameters to train on them within seconds."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,18 +58,25 @@ def save_case(folder: Path, label: np.ndarray, image: np.ndarray | None = None) 
 
 
 def save_workspace(root: Path, *, cases: int = 3) -> Path:
-    """Cache, splits and manifest; two folds, each case but the last trains in both."""
+    """Cache, splits and manifest."""
     names = [f"volume-{index}" for index in range(cases)]
-    for seed, name in enumerate(names):
-        save_case(root / "cache" / name, balls(seed=seed))
-    grid = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), intensity=WINDOW)
-    (root / "cache" / "grid.json").write_text(grid.model_dump_json())
-    fold = {"train": names[:-1], "validation": names[-1:]}
-    (root / "splits.json").write_text(json.dumps({"folds": [fold, fold], "test": []}))
+    save_cache(root, names)
     (root / "manifest.json").write_text(
-        json.dumps({"cases": names, "fingerprint": {"cases": cases}})
+        json.dumps({"layout": "lits", "cases": names, "fingerprint": {"cases": cases}})
     )
     return root
+
+
+def save_cache(root: Path, names: Sequence[str]) -> tuple[Path, Path]:
+    """Cache and splits; two folds, each case but the last trains in both."""
+    cache, splits = root / "cache", root / "splits.json"
+    for seed, name in enumerate(names):
+        save_case(cache / name, balls(seed=seed))
+    grid = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), intensity=WINDOW)
+    (cache / "grid.json").write_text(grid.model_dump_json())
+    fold = {"train": names[:-1], "validation": names[-1:]}
+    splits.write_text(json.dumps({"folds": [fold, fold], "test": []}))
+    return cache, splits
 
 
 def train_params(**changes) -> TrainParams:

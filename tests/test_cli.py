@@ -11,6 +11,7 @@ from builders import case_of, save_lits
 from dyntransnet.atomic import sha256_of
 from dyntransnet.cli import app
 from dyntransnet.imaging.scan import write_mask, write_scan
+from versions import row_of
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("ingest", "split", "preprocess", "train", "evaluate", "export", "register", "publish")
@@ -115,6 +116,18 @@ def test_who_asks_is_told_where_a_case_lies(tmp_path):
     case, patient, origin = line.split("\t")
     assert case == patient == f"case-{sha256_of(tmp_path / origin)[:10]}"
     assert origin == "data/images/Doe.nii.gz"
+
+
+def test_changes_between_versions_are_printed(tmp_path):
+    one, other = ({"layout": "lits", "cases": [row_of(case)]} for case in "ab")
+    for name, manifest in (("old.json", one), ("new.json", other)):
+        (tmp_path / name).write_text(json.dumps(manifest))
+    finished = run("changes", "old.json", "--manifest", "new.json", cwd=tmp_path)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.splitlines()[2:] == [
+        "  removed    a", "  added      b", "1 removed, 1 added, 0 the same"
+    ]  # fmt: skip
+    assert error_of(run("changes", "old.json", "gone", cwd=tmp_path)).startswith("gone: must be a ")
 
 
 def test_scores_are_printed_and_written(tmp_path):

@@ -1,4 +1,7 @@
+import json
+import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from unittest.mock import Mock
@@ -10,16 +13,30 @@ from mlflow.exceptions import MlflowException
 
 from dyntransnet import tracking
 from dyntransnet.atomic import sha256_of
-from dyntransnet.errors import ModelError
+from dyntransnet.errors import ModelError, OutputError
+from dyntransnet.lineage import DataVersion
 from dyntransnet.tracking import (
     alias_version,
     connect,
     download,
+    log_data,
     register_version,
     same_run,
     store_uri,
     training_run,
 )
+
+AT_ONCE = """
+import sys
+from dyntransnet.tracking import training_run
+print("ready", flush=True)
+sys.stdin.readline()
+with training_run("made", {}, {"study": "networks"}, name="made", run_id=None):
+    pass
+"""
+
+MANIFEST = json.dumps({"layout": "msd", "cases": [{"id": "liver_1"}, {"id": "liver_2"}]}).encode()
+VERSION = DataVersion.of(MANIFEST, b"")
 
 PARAMS = {"train": {"steps": 3, "augment": {"noise": 0.5}}, "network": {"name": "made"}}
 
@@ -37,6 +54,31 @@ def register(folder: Path, *, name: str = "liver") -> str:
         mlflow.log_artifacts(str(folder), "model")
         source = mlflow.get_artifact_uri("model")
     return register_version(connect(), name, source=source, run_id=run_id, tags={"gate": "passed"})
+
+
+def started(folder: Path) -> subprocess.Popen:
+    """A process that is about to train there, and waits."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", AT_ONCE], cwd=folder, text=True,
+        env=os.environ | {"MLFLOW_TRACKING_URI": "", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "0"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def trained(*, study: str | None = None) -> str:
+    """A run that saw VERSION."""
+    tags = {**VERSION.tags(), **({"study": study} if study else {})}
+    with training_run("made", {}, tags, name="made", run_id=None) as run_id:
+        log_data(run_id, VERSION, MANIFEST)
+    return run_id
+
+
+def inputs_of(run_id: str) -> list[tuple[str, str]]:
+    """Name and digest of the datasets that MLflow shows."""
+    found = connect().get_run(run_id).inputs.dataset_inputs
+    return [(each.dataset.name, each.dataset.digest) for each in found]
 
 
 def test_the_store_of_the_environment_is_used(monkeypatch):
@@ -174,3 +216,68 @@ def test_a_version_whose_files_are_gone_is_named(workplace):
     (workplace / "mlartifacts").rename(workplace / "elsewhere")
     with pytest.raises(ModelError, match="liver version 1: must be readable from the registry, "):
         download(client, client.get_model_version("liver", version), workplace)
+
+
+def test_trainings_that_start_at_once_share_a_new_store(tmp_path):
+    """Takes seconds: both processes import MLflow, and one of them makes the store's tables."""
+    processes = [started(tmp_path) for _ in range(2)]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (made,) = [each for each in client.search_experiments() if each.name == "made"]
+    runs = client.search_runs([made.experiment_id])
+    (study,) = [run for run in runs if "is_study" in run.data.tags]
+    parents = [run.data.tags.get("mlflow.parentRunId") for run in runs if run is not study]
+    assert parents == [study.info.run_id] * 2
+
+
+def test_an_experiment_that_another_machine_makes_meanwhile_is_used(workplace, monkeypatch):
+    client = connect()
+    made = client.create_experiment("made")
+    answers = [None, client.get_experiment(made)]
+    monkeypatch.setattr(client, "get_experiment_by_name", lambda name: answers.pop(0))
+    assert tracking._experiment_id(client, "made") == made
+
+
+def test_a_store_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'file/mlflow.db'}")
+    with pytest.raises(OutputError, match=r"file/mlflow\.db: its folder must be writable, got "):
+        connect()
+
+
+def test_a_run_shows_the_data_it_saw(workplace):
+    run_id = trained()
+    assert inputs_of(run_id) == [("msd", VERSION.manifest_sha256[:10])]
+    where = [connect().get_run(run_id).info.experiment_id]
+    (run,) = connect().search_runs(where, f"dataset.digest = '{VERSION.digest}'")
+    (seen,) = run.inputs.dataset_inputs
+    assert json.loads(seen.dataset.source) == VERSION.tags()
+    assert json.loads(seen.dataset.profile) == {"num_rows": 2}
+    assert [(tag.key, tag.value) for tag in seen.tags] == [("mlflow.data.context", "training")]
+    stored = mlflow.artifacts.load_text(f"runs:/{run_id}/data/manifest.json")
+    assert stored.encode() == MANIFEST
+
+
+def test_a_run_that_goes_on_shows_its_data_once(workplace):
+    run_id = trained()
+    with training_run("made", {}, VERSION.tags(), name="made", run_id=run_id):
+        log_data(run_id, VERSION, MANIFEST)
+    assert len(inputs_of(run_id)) == 1
+
+
+def test_a_study_shows_what_its_trainings_saw(workplace):
+    runs = [trained(study="networks") for _ in range(2)]
+    (parent,) = {connect().get_run(each).data.tags["mlflow.parentRunId"] for each in runs}
+    assert inputs_of(parent) == [("msd", VERSION.digest)]
+
+
+def test_a_registered_model_says_what_its_training_saw(workplace):
+    run_id, client = trained(), connect()
+    version = register_version(
+        client, "liver", source="made", run_id=run_id, tags={"gate": "passed"}
+    )
+    assert client.get_model_version("liver", version).tags == {"gate": "passed", **VERSION.tags()}

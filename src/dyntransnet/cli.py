@@ -174,6 +174,26 @@ def cases(source: Source) -> None:
 
 
 @app.command()
+def changes(
+    old: Annotated[
+        str,
+        typer.Argument(help="A git revision, runs:/ID, models:/NAME@ALIAS, or a manifest's path."),
+    ] = "HEAD",
+    new: Annotated[
+        str | None, typer.Argument(help="Likewise; without it, the manifest that lies here.")
+    ] = None,
+    manifest: Annotated[Path, typer.Option(help="What ingest writes.")] = Path(
+        "data/manifest.json"
+    ),
+) -> None:
+    """Say which cases differ between two versions of the dataset."""
+    from dyntransnet import changes as versions
+
+    for line in versions.run(old, new, manifest):
+        print(line)
+
+
+@app.command()
 def phantoms(recipes: Source, out: Out) -> None:
     """Write synthetic scans with their masks, in LiTS layout."""
     from dyntransnet.imaging.phantom.recipes import read_recipes, write_phantoms

@@ -3,26 +3,31 @@
 ``MLFLOW_TRACKING_URI`` is honored; without it a sqlite store in the project's folder is used.
 """
 
-import hashlib
+import json
 import logging
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import mlflow
+from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
+from dyntransnet.atomic import check_writable
 from dyntransnet.errors import ModelError
+from dyntransnet.lineage import MANIFEST_TAG, SOURCE_TAG, DataVersion, origin, project_folder
 
 DEFAULT_STORE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
+MANIFEST = "data/manifest.json"
+"""The artifact of a run that says case by case what data it saw."""
 
-LOCK_FILE = Path("dvc.lock")
 SYSTEM_METRICS_INTERVAL_S = 5
 
 NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
@@ -34,18 +39,42 @@ def connect() -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(store_uri())
+    _make_tables(store_uri())
     return MlflowClient()
+
+
+@cache
+def _make_tables(uri: str) -> None:
+    """Of a new sqlite store: two processes that both make them leave neither with a store."""
+    if _sqlite_file() is None:
+        return
+    with _alone():
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """No other process is in here with the same sqlite store; a server has no such lock."""
+    file = _sqlite_file()
+    if file is None:
+        yield
+        return
+    check_writable(file)
+    with FileLock(f"{file}.lock"):
+        yield
+
+
+def _sqlite_file() -> Path | None:
+    """The store's file; None for a server."""
+    prefix, uri = "sqlite:///", store_uri()
+    return Path(uri.removeprefix(prefix)).resolve() if uri.startswith(prefix) else None
 
 
 def store_uri() -> str:
     """Where runs and models are kept."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_project() / DEFAULT_STORE}"
-
-
-def _project() -> Path:
-    """The folder that DVC keeps, whichever of its folders a stage runs in; else this one."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_folder() / DEFAULT_STORE}"
 
 
 @contextmanager
@@ -87,10 +116,11 @@ def training_run(
 def study_run(client: MlflowClient, experiment: str, study: str) -> str:
     """The run that a study's trainings are children of; made by the first of them."""
     where = _experiment_id(client, experiment)
-    found = client.search_runs([where], f"tags.is_study = '{study}'", max_results=1)
-    if found:
-        return str(found[0].info.run_id)
-    return str(client.create_run(where, run_name=study, tags={"is_study": study}).info.run_id)
+    with _alone():
+        found = client.search_runs([where], f"tags.is_study = '{study}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        return str(client.create_run(where, run_name=study, tags={"is_study": study}).info.run_id)
 
 
 def _parent(client: MlflowClient, experiment: str, study: str | None) -> dict[str, str]:
@@ -107,22 +137,27 @@ def same_run(run_id: str) -> Iterator[None]:
         yield
 
 
-def origin() -> dict[str, str]:
-    """What code and data a run came from: git commit and the hash of dvc.lock."""
-    lock = LOCK_FILE.read_bytes() if LOCK_FILE.is_file() else b""
-    return {
-        "git_commit": _git("rev-parse", "HEAD") or "none",
-        "git_dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
-        "dvc_lock_sha256": hashlib.sha256(lock).hexdigest(),
-    }
+def log_data(run_id: str, version: DataVersion, manifest: bytes) -> None:
+    """Say in a run, and in the study's run above it, which data it saw.
 
-
-def _git(*command: str) -> str:
-    try:
-        done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    Args:
+        run_id: of the training.
+        version: becomes MLflow's dataset of both runs.
+        manifest: what ``ingest`` wrote; becomes the run's artifact ``MANIFEST``.
+    """
+    client = connect()
+    dataset = Dataset(
+        version.name,
+        version.digest,
+        source_type="dvc",
+        source=json.dumps(version.tags()),
+        profile=json.dumps({"num_rows": version.cases}),
+    )
+    seen = [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])]
+    study = client.get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
+    for each in filter(None, (run_id, study)):
+        client.log_inputs(each, seen)
+    client.log_text(run_id, manifest.decode(), MANIFEST)
 
 
 def _exists(client: MlflowClient, run_id: str) -> bool:
@@ -136,17 +171,22 @@ def _exists(client: MlflowClient, run_id: str) -> bool:
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
-    if found := client.get_experiment_by_name(name):
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=_artifact_location()))
+    with _alone():
+        if found := client.get_experiment_by_name(name):
+            return str(found.experiment_id)
+        try:
+            return str(client.create_experiment(name, artifact_location=_artifact_location()))
+        except mlflow.exceptions.MlflowException:
+            made = client.get_experiment_by_name(name)  # by another machine, meanwhile
+            if made is None:
+                raise
+            return str(made.experiment_id)
 
 
 def _artifact_location() -> str | None:
     """Beside a local sqlite store; a server decides for itself."""
-    prefix = "sqlite:///"
-    if not store_uri().startswith(prefix):
-        return None
-    return (Path(store_uri().removeprefix(prefix)).resolve().parent / ARTIFACTS).as_uri()
+    file = _sqlite_file()
+    return None if file is None else (file.parent / ARTIFACTS).as_uri()
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -162,6 +202,8 @@ def register_version(
 ) -> str:
     """Add a version to a registered model, which is made if new.
 
+    It says what data its run saw, as the run does.
+
     Returns:
         The version's number.
     """
@@ -170,7 +212,9 @@ def register_version(
     except mlflow.exceptions.MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(model, source, run_id=run_id, tags=dict(tags))
+    seen = client.get_run(run_id).data.tags
+    data = {name: seen[name] for name in (MANIFEST_TAG, SOURCE_TAG) if name in seen}
+    version = client.create_model_version(model, source, run_id=run_id, tags={**data, **tags})
     return str(version.version)
 
 

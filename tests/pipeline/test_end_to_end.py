@@ -1,5 +1,6 @@
 """DVC, training, MLflow, ONNX, Triton and the client, all real, on few phantoms."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -59,7 +60,20 @@ def test_every_run_says_which_code_and_data_it_saw(workspace, registry):
     champion = registry.get_model_version_by_alias("dyntransnet-liver", "champion")
     run = registry.get_run(champion.run_id)
     assert run.data.tags["git_commit"] == workspace.run("git", "rev-parse", "HEAD").strip()
-    assert run.data.tags["manifest_sha256"] == sha256_of(workspace.path / "data/manifest.json")
+    manifest = workspace.path / "data/manifest.json"
+    data = {
+        "manifest_sha256": sha256_of(manifest),
+        "source_md5": hashlib.md5((workspace.path / "data/phantoms.yaml").read_bytes()).hexdigest(),
+    }
+    for tags in (run.data.tags, champion.tags):
+        assert data.items() <= tags.items()
+    (seen,) = run.inputs.dataset_inputs
+    assert (seen.dataset.name, seen.dataset.digest) == ("phantom", data["manifest_sha256"][:10])
+    told = workspace.run(
+        "dyntransnet", "changes", "models:/dyntransnet-liver@champion"
+    ).splitlines()
+    assert told[0].endswith(f"7 cases, raw data {data['source_md5']}")
+    assert "7 the same" in told
     assert run.data.params["train.steps"] == "30"
     metrics = json.loads((workspace.path / "reports/evaluate/metrics.json").read_text())
     assert run.data.metrics["test_liver_dice"] == pytest.approx(metrics["liver"]["dice"])

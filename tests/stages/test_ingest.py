@@ -189,6 +189,7 @@ def test_scans_of_mri_are_held_to_no_hounsfield_units(tmp_path):
     run(tmp_path / "atlas", cases=tmp_path / "cases", manifest=manifest, params=params)
     found = json.loads(manifest.read_text())
     assert [(row["modality"], row["warnings"]) for row in found["cases"]] == [("MR", [])]
+    assert found["layout"] == "atlas"  # and not auto: versions are called after it
     assert found["fingerprint"]["modality"] == "MR"
     assert found["fingerprint"]["foreground"]["p00_5"] > 1000
 

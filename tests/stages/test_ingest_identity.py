@@ -8,11 +8,14 @@ import pydicom
 import pytest
 
 from builders import affine_of, case_of
+from caches import params_of, save_cache
 from dicoms import NAME, PERSON, save_segmentation, save_series
 from dyntransnet.config import IngestParams, LabelParams
 from dyntransnet.errors import DatasetError
 from dyntransnet.imaging.scan import WRITABLE, write_mask, write_scan
+from dyntransnet.stages import train
 from dyntransnet.stages.ingest import run
+from dyntransnet.tracking import connect
 
 FOLDER = "Doe_Jane_MRN4711"
 SECRETS = [secret.encode() for secret in (NAME, PERSON, FOLDER, "Jane", "MRN", "19010203")]
@@ -81,6 +84,31 @@ def test_one_person_is_one_patient_of_the_manifest(tmp_path):
     patients = [row["patient"] for row in rows]
     assert patients[0] == patients[1] != patients[2]
     assert {row["modality"] for row in rows} == {"CT"}
+
+
+def test_no_name_id_or_path_reaches_mlflow(workplace, one_thread):
+    """Params, tags, metrics and datasets lie in the store; artifacts beside it."""
+    source = workplace / "raw"
+    for seed in range(3):
+        save_dicom(source, f"{FOLDER}-{seed}", seed=seed, person=f"{PERSON}-{seed}")
+    ingest(source, workplace, "dicom")
+    cases = sorted(path.name for path in (workplace / "cases").iterdir())
+    ours = params_of(steps=1, validate_every=1)
+    train.run(
+        *save_cache(workplace, cases),
+        workplace / "manifest.json",
+        **{name: workplace / name for name in ("out", "report", "resume")},
+        network=ours.network,
+        params=ours.train,
+        study={},
+    )
+    (found,) = connect().search_runs(["1"])
+    assert found.inputs.dataset_inputs[0].dataset.name == "dicom"
+    artifacts = written(workplace / "mlartifacts")
+    assert "manifest.json" in {Path(name).name for name in artifacts}
+    for content in (*artifacts.values(), (workplace / "mlflow.db").read_bytes()):
+        assert_tells_nothing(content)
+        assert str(source).encode() not in content
 
 
 @pytest.mark.parametrize(

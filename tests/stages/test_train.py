@@ -198,6 +198,12 @@ def test_mlflow_knows_what_was_trained_on_what(trained):
     assert found.data.params["network.name"] == "dyntransnet_tiny"
     assert found.data.tags["manifest_sha256"] == sha256_of(root / "manifest.json")
     assert {"git_commit", "git_dirty", "dvc_lock_sha256"} <= set(found.data.tags)
+    assert found.data.tags["source_md5"] == "none"  # there is no dvc.lock here
+    (seen,) = found.inputs.dataset_inputs
+    assert (seen.dataset.name, seen.dataset.digest) == (
+        "lits",
+        sha256_of(root / "manifest.json")[:10],
+    )
 
 
 def test_mlflow_holds_the_curves_of_the_report(trained):

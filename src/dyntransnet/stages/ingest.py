@@ -17,6 +17,7 @@ from typing import Any
 
 from dyntransnet.atomic import check_writable, new_file, new_folder, sha256_of
 from dyntransnet.config import IngestParams
+from dyntransnet.contract import Modality
 from dyntransnet.errors import DatasetError, ScanError
 from dyntransnet.imaging.checks.cases import find_problems
 from dyntransnet.imaging.checks.problems import Problem, remedies, table
@@ -30,6 +31,7 @@ from dyntransnet.imaging.checks.twins import (
 from dyntransnet.imaging.fingerprint import Traits, fingerprint_of, traits_of
 from dyntransnet.imaging.labels import Numbering
 from dyntransnet.imaging.layouts import Case, find_cases
+from dyntransnet.imaging.layouts.finding import AUTO, detect
 from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import Mask, Scan, spacing_of, write_mask, write_scan
 
@@ -73,7 +75,8 @@ def run(
         _write_problems(found, problems)
         if not taken or (params.on_problem == "stop" and any(each.stops for each in found)):
             raise _refused(source, found)
-    content = _content(taken, found, alike, params)
+    layout = detect(source) if params.layout == AUTO else params.layout
+    content = _content(taken, found, alike, layout, params.modality)
     with new_file(manifest) as path:
         path.write_text(json.dumps(content, indent=1))
     _tell(content, found)
@@ -167,13 +170,14 @@ def _content(
     taken: Sequence[Taken],
     found: Sequence[Problem],
     alike: Sequence[Likeness],
-    params: IngestParams,
+    layout: str,
+    modality: Modality,
 ) -> dict[str, Any]:
     """The manifest."""
-    fingerprint = fingerprint_of([one.traits for one in taken], params.modality)
+    fingerprint = fingerprint_of([one.traits for one in taken], modality)
     return {
         "version": 1,
-        "layout": params.layout,
+        "layout": layout,
         "cases": [one.row for one in taken],
         "quarantined": [problem.to_json() for problem in found if problem.stops],
         "alike": [

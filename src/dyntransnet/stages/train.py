@@ -29,8 +29,9 @@ from dyntransnet.learning.cohort import Cohort
 from dyntransnet.learning.loop import Log, fit, start_state, steps_within
 from dyntransnet.learning.memory import check_fits, peak_bytes
 from dyntransnet.learning.processes import Team, joined
+from dyntransnet.lineage import DataVersion, read_lock
 from dyntransnet.scoring.overlap import CLASSES
-from dyntransnet.tracking import training_run
+from dyntransnet.tracking import log_data, training_run
 
 CODE = Path(__file__).parents[1]
 
@@ -69,7 +70,7 @@ def run(
         key = resume_key(params, network, contract, splits.read_text(), _code_hash(), team.size)
         state, saved = start_state(contract, params, team), resume / f"{key}.safetensors"
         progress = _start(state, saved, contract, cohort, params, team)
-        with _tracked(progress, network, params, contract, team, study) as log:
+        with _tracked(progress, network, params, manifest, team, study) as log:
             fit(state, progress, cohort, params, team, saved=saved, log=log)
             if team.leads:
                 _write_report(progress, state, params, team, report)
@@ -113,19 +114,22 @@ def _tracked(
     progress: Progress,
     network: NetworkSpec,
     params: TrainParams,
-    contract: Contract,
+    manifest: Path,
     team: Team,
     study: Mapping[str, str],
 ) -> Iterator[Log]:
-    """The leader's curves go to MLflow, those of the others nowhere."""
+    """The leader's curves and data go to MLflow, those of the others nowhere."""
     if not team.leads:
         yield lambda values, step: None
         return
     sections = {"train": params.model_dump(), "network": network.model_dump()}
-    tags = {"manifest_sha256": contract.manifest_sha256, "network": network.name, **study}
+    data = manifest.read_bytes()
+    version = DataVersion.of(data, read_lock())
+    tags = {**version.tags(), "network": network.name, **study}
     with training_run(
         params.experiment, sections, tags, name=_run_name(network, study), run_id=progress.run_id
     ) as progress.run_id:
+        log_data(progress.run_id, version, data)
         yield lambda values, step: mlflow.log_metrics(dict(values), step=step)
 
 
