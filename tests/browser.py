@@ -33,7 +33,7 @@ class Page:
 
     def __init__(self, write: int, read: int) -> None:
         self.events: list[dict[str, Any]] = []
-        self._write, self._read = os.fdopen(write, "wb"), os.fdopen(read, "rb")
+        self._write, self._read, self._rest = write, read, b""
         self._number = itertools.count(1)
         self._session: dict[str, str] = {}
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
@@ -46,8 +46,7 @@ class Page:
         """One command of the DevTools protocol, and its answer."""
         number = next(self._number)
         sent = {"id": number, "method": method, "params": params, **self._session}
-        self._write.write(json.dumps(sent).encode() + b"\0")
-        self._write.flush()
+        os.write(self._write, json.dumps(sent).encode() + b"\0")
         while (answer := self._next()).get("id") != number:
             self.events.append(answer)
         assert "error" not in answer, answer
@@ -93,10 +92,11 @@ class Page:
         return {each["request"]["url"] for each in sent}
 
     def _next(self) -> dict[str, Any]:
-        text = bytearray()
-        while (byte := self._read.read(1)) != b"\0":
-            assert byte, "the browser is gone"
-            text += byte
+        while b"\0" not in self._rest:
+            more = os.read(self._read, 1 << 20)
+            assert more, "the browser is gone"
+            self._rest += more
+        text, _, self._rest = self._rest.partition(b"\0")
         return json.loads(text)
 
 
@@ -125,3 +125,5 @@ def open_page(browser: str, path: Path, profile: Path) -> Iterator[Page]:
     finally:
         process.kill()
         process.wait()
+        for end in (to_browser[1], from_browser[0]):
+            os.close(end)

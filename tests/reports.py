@@ -13,10 +13,12 @@ from dyntransnet.imaging.scan import Mask
 from dyntransnet.scoring.calibration import reliability, summarize_calibration
 from dyntransnet.scoring.metrics import ScoredCase, score_with_lesions
 from dyntransnet.scoring.report.contents import Contents, Learning, Model, Picture
-from dyntransnet.scoring.summary import HOW, summarize_cases
+from dyntransnet.scoring.statistics import Resampling
+from dyntransnet.scoring.summary import summarize_cases
 
 NSD_MM = {"liver": 3.0, "tumor": 2.0}
 SHAPE = (19, 24, 13)
+QUICK = Resampling(draws=200, confidence=0.95, seed=0)
 
 
 def cases_of(count: int = 7) -> dict[str, ScoredCase]:
@@ -44,13 +46,15 @@ def contents_of(cases: dict[str, ScoredCase] | None = None, **changes) -> Conten
                                                        "dice_tumor": 0.2}]  # fmt: skip
     values = {
         "cases": cases,
-        "summary": summarize_cases(cases, own),
+        "summary": summarize_cases(cases, own, QUICK),
         "nsd_mm": NSD_MM,
         "pictures": [Picture(next(iter(cases)), "worst case", dices, picture())],
         "learning": Learning(
             [{"step": 20.0, "loss": 0.9}, {"step": 80.0, "loss": 0.4}], validations
         ),
-        "calibration": {name: summarize_calibration(bins, own, HOW) for name in ("liver", "tumor")},
+        "calibration": {
+            name: summarize_calibration(bins, own, QUICK) for name in ("liver", "tumor")
+        },
         "model": model_of(),
     }
     return Contents(**values | changes)

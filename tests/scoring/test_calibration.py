@@ -7,6 +7,7 @@ from sklearn.metrics import brier_score_loss
 from builders import affine_of, blobs, case_of, contract_of
 from dyntransnet.errors import ScanError
 from dyntransnet.imaging.geometry import resample
+from dyntransnet.imaging.scan import Mask, spacing_of
 from dyntransnet.imaging.segment import probability_map
 from dyntransnet.scoring.calibration import (
     Reliability,
@@ -135,12 +136,13 @@ def test_bins_say_what_their_voxels_have_in_common():
 @pytest.mark.parametrize("code", ["RAS", "SLA"])
 def test_a_scan_is_gathered_around_its_liver_slab_by_slab(code):
     shape = (40, 30, 37)
-    scan, mask = case_of(shape, affine_of(shape, (2.0, 3.0, 1.5), code, tilt_deg=6), seed=2)
-    mask.labels[:, :4] = mask.labels[:9] = mask.labels[:, :, 30:] = 0
+    scan, drawn = case_of(shape, affine_of(shape, (2.0, 3.0, 1.5), code, tilt_deg=6), seed=2)
+    mask = Mask(np.zeros_like(drawn.labels), drawn.affine)
+    mask.labels[20:28, 15:22, 17:25] = drawn.labels[20:28, 15:22, 17:25].clip(1)
     found = probability_map(
         scan, lambda w: np.concatenate([3 * w, 3 * w - 1], axis=1), contract_of()
     )
-    box = region_of(mask.labels > 0, (2.0, 3.0, 1.5))
+    box = region_of(mask.labels > 0, spacing_of(mask.affine))
     assert mask.labels[box].size < mask.labels.size
     for (name, one), channel in zip(calibrate(found, mask).items(), found.values, strict=True):
         whole = resample(found.placement.on_scan_axes(channel), found.placement.to_scan)[box]

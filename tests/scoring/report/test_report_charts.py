@@ -27,14 +27,15 @@ def test_a_scale_holds_its_values_and_zero_between_round_ticks(values):
 
 def test_a_scale_may_run_upwards():
     scale = scale_of([3.0, 17.0], 200.0, 0.0)
-    assert (scale.at(0), scale.at(10), scale.at(20)) == (200, 100, 0)
+    assert (scale.at(0.0), scale.at(10.0), scale.at(20.0)) == (200, 100, 0)
     assert [tick.text for tick in scale.ticks()] == ["0", "5", "10", "15", "20"]
 
 
 def test_a_box_is_made_of_quartiles_and_of_what_is_not_far_off():
-    assert five_numbers([1, 2, 3, 4, 5]) == (1, 2, 3, 4, 5)
-    assert five_numbers([1, 2, 3, 4, 5, 30]) == (1, 2.25, 3.5, 4.75, 5)
-    assert five_numbers([7]) == (7, 7, 7, 7, 7)
+    near = [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert five_numbers(near) == (1, 2, 3, 4, 5)
+    assert five_numbers([*near, 30.0]) == (1, 2.25, 3.5, 4.75, 5)
+    assert five_numbers([7.0]) == (7, 7, 7, 7, 7)
 
 
 def test_every_case_that_has_a_score_is_a_dot_at_its_value():

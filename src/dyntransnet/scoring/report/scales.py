@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 ROUND = (1.0, 2.0, 5.0, 10.0)
 MOST_TICKS = 5
+LEAST_SPAN = 1e-12
+"""Values closer than this are one, and shown from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Scale:
     start: float
     end: float
 
-    def at(self, value: float) -> float:
+    def at(self, value: float | int) -> float:
         """The place of a value."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
@@ -46,7 +48,7 @@ class Scale:
         """Round values from ``low`` to ``high``."""
         step = _step(self.high - self.low)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [Tick(self.at(n * step), f"{round(n * step, 10):g}") for n in range(first, last + 1)]
+        return [Tick(self.at(n * step), f"{n * step:.10g}") for n in range(first, last + 1)]
 
 
 def scale_of(
@@ -71,7 +73,7 @@ def scale_of(
 
 
 def _step(span: float) -> float:
-    if span <= 0:
+    if span <= LEAST_SPAN:
         return 1.0
     power: float = 10.0 ** math.floor(math.log10(span / MOST_TICKS))
     return next(power * by for by in ROUND if span <= MOST_TICKS * power * by * (1 + 1e-9))

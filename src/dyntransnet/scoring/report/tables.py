@@ -160,14 +160,14 @@ def fingerprint_table(known: Fingerprint) -> Table:
         for name, spread in spreads.items()
         if spread is not None
     ]
-    heads = ("", "Lowest", "10 %", "Median", "90 %", "Highest")
+    heads = ("Measure", "Lowest", "10 %", "Median", "90 %", "Highest")
     return _table("Geometry, livers and tumors", heads, rows)
 
 
 def intensity_table(known: Fingerprint) -> Table:
     """Values inside livers."""
     unit = " (HU)" if known.modality == "CT" else ""
-    heads = ("", "0.5 %", "Median", "99.5 %", "Mean", "SD")
+    heads = ("Where", "0.5 %", "Median", "99.5 %", "Mean", "SD")
     rows = [["In the liver", *(f"{value:g}" for value in known.foreground.model_dump().values())]]
     return _table(f"Voxel values{unit}", heads, rows)
 
