@@ -13,7 +13,6 @@ from builders import contract_of
 from dyntransnet.contract import IntensityZScore
 from dyntransnet.scoring.definitions import DEFINITIONS
 from dyntransnet.scoring.report.page import page_of, write_page
-from dyntransnet.scoring.report.words import shown
 from dyntransnet.scoring.summary import SCORES
 from reports import cases_of, contents_of, model_of, picture
 
@@ -252,12 +251,3 @@ def test_one_case_is_one_case():
     cases = cases_of(1)
     page = page_of(replace(contents_of(cases), model=None))
     assert "1 case\nof 1 patient. " in page
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [(0.12345, 3, "0.123"), (1234567, 3, "1,234,567"), (None, 3, DASH), (math.nan, 1, DASH),
-     (-0.5, 1, "-0.5")],
-)  # fmt: skip
-def test_numbers_are_shown_with_the_digits_that_make_sense(value, digits, text):
-    assert shown(value, digits) == text
