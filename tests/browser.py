@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions",
     "--disable-background-networking", "--remote-debugging-pipe",
 )  # fmt: skip
+TIMEOUT_S = 120
 PROBLEMS = ("Runtime.exceptionThrown", "Log.entryAdded")
 
 
@@ -93,6 +95,8 @@ class Page:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._read], [], [], TIMEOUT_S)
+            assert ready, f"the browser said nothing for {TIMEOUT_S} s"
             more = os.read(self._read, 1 << 20)
             assert more, "the browser is gone"
             self._rest += more

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyntransnet.scoring.calibration import reliability, summarize_calibration
@@ -14,6 +14,7 @@ from dyntransnet.scoring.summary import HOW, SCORES, summarize_cases
 from reports import cases_of
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9))
 def test_a_scale_holds_its_values_and_zero_between_round_ticks(values):
     scale = scale_of(values, 50.0, 450.0)

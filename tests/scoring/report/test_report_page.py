@@ -3,7 +3,6 @@
 import base64
 import math
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -230,8 +229,7 @@ def test_nothing_undefined_is_shown_as_a_word(page):
     for row in case.rows.values():
         row |= dict.fromkeys(("dice", "hd95_mm", "nsd", "assd_mm"), math.nan)
     for text in (page, page_of(contents_of({"volume-0": case}))):
-        assert not re.search(r"\b(nan|None|inf|undefined)\b", re.sub(r"(?s)<script>.*", "", text)
-                             .replace("undefined the cases", ""))  # fmt: skip
+        assert not re.search(r"\b(nan|None|inf)\b", text.partition("<script>")[0])
 
 
 def test_names_cannot_become_markup():
@@ -248,6 +246,5 @@ def test_a_page_is_the_same_for_the_same_contents(tmp_path, page):
 
 
 def test_one_case_is_one_case():
-    cases = cases_of(1)
-    page = page_of(replace(contents_of(cases), model=None))
+    page = page_of(contents_of(cases_of(1), model=None))
     assert "1 case\nof 1 patient. " in page

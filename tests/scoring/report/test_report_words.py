@@ -18,9 +18,13 @@ def test_numbers_are_shown_with_the_digits_that_make_sense(value, digits, text):
 
 @pytest.mark.parametrize(
     ("key", "name", "digits"),
-    [("nsd", "NSD at 1.5 mm", 3), ("hd95_mm", "HD95, mm", 2), ("volume_error_ml", "Volume error, ml", 1),
-     ("both_empty", "Both empty", 3)],
-)  # fmt: skip
+    [
+        ("nsd", "NSD at 1.5 mm", 3),
+        ("hd95_mm", "HD95, mm", 2),
+        ("volume_error_ml", "Volume error, ml", 1),
+        ("both_empty", "Both empty", 3),
+    ],
+)
 def test_scores_have_names_and_units(key, name, digits):
     assert (name_of(key, 1.5), digits_of(key)) == (name, digits)
 
