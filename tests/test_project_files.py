@@ -69,6 +69,20 @@ def test_the_lock_file_pins_every_dependency_within_its_range():
             assert needed.specifier.contains(exact.version), f"{needed} against {pin}"
 
 
+def test_every_file_of_the_package_is_installed_with_it():
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    named = {
+        path
+        for package, patterns in rules["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / "src" / package.replace(".", "/")).glob(pattern)
+    }
+    files = {path for path in (ROOT / "src/dyntransnet").rglob("*") if path.is_file()}
+    data = {path for path in files if path.suffix not in (".py", ".pyc")}
+    assert data == named
+    assert len(data) > 3
+
+
 def test_the_tests_run_on_the_locked_versions():
     for name in ("torch", "monai", "mlflow", "dvc", "onnx", "tritonclient", "numpy"):
         assert f"{name}=={version(name).split('+')[0]}" in (ROOT / "requirements.lock").read_text()

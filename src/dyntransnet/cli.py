@@ -229,7 +229,7 @@ def score(
     truth: Annotated[Path, typer.Argument(help="Folder of reference masks, or one.")],
     predicted: Annotated[Path, typer.Argument(help="Folder of masks of the same names, or one.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for cases.csv, lesions.csv and summary.json.")
+        Path | None, typer.Option(help="Folder for tables, their summary and report.html.")
     ] = None,
     convention: Annotated[
         Convention, typer.Option(help="Whose rules: this project's, or the LiTS challenge's.")

@@ -21,6 +21,7 @@ from dyntransnet.imaging.segment import (
     answer,
     mask_on_scan,
     one_liver,
+    probability_map,
     segment,
     sigmoid,
 )
@@ -184,3 +185,37 @@ def test_answer_and_segment_give_one_mask():
 @pytest.mark.parametrize(("logit", "probability"), [(0, 0.5), (1e4, 1), (-1e4, 0), (2.1972, 0.9)])
 def test_logits_become_probabilities_without_overflow(logit, probability):
     assert sigmoid(np.array([logit], np.float32)) == pytest.approx(probability, abs=1e-5)
+
+
+BOX = (slice(5, 41), slice(0, 47), slice(3, 29))
+
+
+@pytest.mark.parametrize("code", ["RAS", "LIP", "SLA"])
+def test_the_threshold_turns_the_probabilities_of_a_box_into_the_served_mask(code):
+    scan = blob_scan(affine_of(SHAPE, SPACING, code, tilt_deg=9), seed=4)
+    served = segment(scan, bright, CONTRACT).labels[BOX]
+    slices = []
+    for rows, (liver, tumor) in probability_map(scan, bright, CONTRACT).within(BOX):
+        inside = (liver >= 0.5).astype(np.uint8) + ((liver >= 0.5) & (tumor >= 0.5))
+        np.testing.assert_array_equal(inside, served[:, :, rows])
+        slices += range(rows.start, rows.stop)
+    assert slices == list(range(26))
+    assert {0, 1, 2} == {*np.unique(served)}
+
+
+def test_the_probabilities_of_a_box_are_those_of_the_whole_scan():
+    scan = blob_scan(affine_of(SHAPE, SPACING, "PSL"), seed=5)
+    found = probability_map(scan, lambda w: np.concatenate([3 * w, 2 * w], axis=1), CONTRACT)
+    box = np.concatenate([values for _, values in found.within(BOX)], axis=3)
+    for channel, values in zip(found.values, box, strict=True):
+        whole = resample(found.placement.on_scan_axes(channel), found.placement.to_scan)
+        np.testing.assert_allclose(values, whole[BOX], atol=1e-6)
+    assert box.std() > 0.05
+
+
+def test_what_a_network_is_sure_of_stays_a_probability():
+    scan = Scan("bright", np.full(SHAPE, 900, np.int16), affine_of(SHAPE, SPACING))
+    found = probability_map(scan, lambda w: np.concatenate([99 * w, 99 * w], axis=1), CONTRACT)
+    for _, values in found.within(BOX):
+        assert values.min() > 0.9999
+        assert values.max() <= 1

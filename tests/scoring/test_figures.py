@@ -6,9 +6,8 @@ from matplotlib import image as png
 
 from builders import ORIENTATIONS, affine_of, blobs, case_of, turned
 from dyntransnet.imaging.scan import Mask, Scan
-from dyntransnet.scoring.curves import draw_learning
 from dyntransnet.scoring.figures import draw_overlay
-from dyntransnet.scoring.planes import body_box, point_of_interest, to_ras
+from dyntransnet.scoring.planes import WINDOW_HU, look_of, point_of_interest, to_ras
 
 SHAPE = (22, 30, 16)
 SPACING = (2.0, 1.5, 3.0)  # three planes of about one size
@@ -31,7 +30,12 @@ def drawn(tmp_path: Path, code: str, world: int) -> Path:
     voxels, affine = turned(array, affine_of(SHAPE, SPACING), order, flips)
     empty = Mask(np.zeros(voxels.shape, np.uint8), affine)
     draw_overlay(
-        Scan("half", voxels, affine), empty, tmp_path / "half.png", truth=None, title="half"
+        Scan("half", voxels, affine),
+        empty,
+        tmp_path / "half.png",
+        truth=None,
+        title="half",
+        modality="CT",
     )
     return tmp_path / "half.png"
 
@@ -94,24 +98,49 @@ def test_an_empty_mask_is_seen_in_the_middle():
     assert point_of_interest(np.zeros(SHAPE, np.uint8)) == (11, 15, 8)
 
 
-def test_curves_skip_what_is_not_defined(tmp_path):
-    losses = [{"step": step, "loss": 1 / step} for step in (1.0, 2.0, 3.0)]
-    scores = [{"step": 1.0, "dice_liver": 0.5}, {"step": 2.0, "dice_liver": 0.7, "dice_tumor": 0.1}]
-    draw_learning(losses, scores, tmp_path / "curve.png")
-    assert png.imread(tmp_path / "curve.png").std() > 0.01
-
-
-def test_a_run_without_steps_can_be_drawn(tmp_path):
-    draw_learning([], [], tmp_path / "curve.png")
-    assert (tmp_path / "curve.png").stat().st_size > 1000
-
-
 def test_the_body_is_cut_out_of_the_air():
     image = np.full(SHAPE, -1000, np.int16)
     image[3:9, 20:30, 5] = 40
-    assert body_box(image) == (slice(3, 9), slice(20, 30), slice(5, 6))
+    assert look_of(image).body == (slice(3, 9), slice(20, 30), slice(5, 6))
 
 
 def test_where_all_is_air_nothing_is_cut():
     image = np.full(SHAPE, -1000, np.int16)
-    assert image[body_box(image)].shape == SHAPE
+    assert image[look_of(image).body].shape == SHAPE
+
+
+def mri() -> np.ndarray:
+    """A body of 400 to 1600 in noise of 0 to 9, and one voxel that is far too bright."""
+    chance = np.random.default_rng(5)
+    image = chance.integers(0, 10, SHAPE).astype(np.float32)
+    image[4:18, 6:25, 2:15] = chance.uniform(400, 1600, (14, 19, 13))
+    image[10, 10, 10] = 60_000
+    return image
+
+
+@pytest.mark.parametrize("modality", ["MR", None])
+def test_an_mri_is_shown_from_its_air_to_its_brightest(modality):
+    look = look_of(mri(), modality)
+    assert look.body == (slice(4, 18), slice(6, 25), slice(2, 15))
+    assert 0 <= look.window[0] < 10
+    assert 1500 < look.window[1] < 1700
+
+
+def test_a_picture_of_an_mri_is_not_white_all_over(tmp_path):
+    affine = affine_of(SHAPE, SPACING, "LPS")
+    empty = Mask(np.zeros(SHAPE, np.uint8), affine)
+    draw_overlay(Scan("mri", mri(), affine), empty, tmp_path / "a.png", truth=None, title="")
+    axial = panel(tmp_path / "a.png", 0)
+    assert (axial > 0.98).mean() < 0.1
+    assert axial[axial > 0.1].std() > 0.05
+
+
+def test_what_is_shown_is_a_matter_of_the_modality_where_it_is_known():
+    image = mri() - 500  # below -150, as only Hounsfield units are
+    assert look_of(image).window == look_of(image, "CT").window == WINDOW_HU
+    assert look_of(image, "MR").window[1] > 1000
+
+
+def test_an_image_of_one_value_has_a_window():
+    low, high = look_of(np.full(SHAPE, 7, np.int16)).window
+    assert low < high

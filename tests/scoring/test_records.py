@@ -8,7 +8,13 @@ from dyntransnet.errors import InputError
 from dyntransnet.imaging.scan import Mask
 from dyntransnet.scoring.definitions import dice_definitions
 from dyntransnet.scoring.metrics import score_case
-from dyntransnet.scoring.records import read_cases, read_curve, write_cases
+from dyntransnet.scoring.records import (
+    read_cases,
+    read_curve,
+    write_bins,
+    write_cases,
+    write_dices,
+)
 
 NSD_MM = {"liver": 3.0, "tumor": 2.0}
 SHAPE = (19, 24, 13)
@@ -59,3 +65,25 @@ def test_empty_cells_of_a_curve_are_left_out(tmp_path):
         {"step": 50, "dice_liver": 0.5},
         {"step": 100, "dice_liver": 0.75, "dice_tumor": 0.25},
     ]
+
+
+def test_dices_stand_side_by_side_for_a_plot(tmp_path, scores):
+    scores["volume-2"]["tumor"]["dice"] = math.nan
+    write_dices(scores, tmp_path / "dice.csv")
+    head, first, second = (tmp_path / "dice.csv").read_text().splitlines()
+    assert head == "case,liver,tumor"
+    case, *dices = first.split(",")
+    expected = [row["dice"] for row in scores["volume-1"].values()]
+    assert (case, [float(dice) for dice in dices]) == (
+        "volume-1",
+        pytest.approx(expected, abs=1e-6),
+    )
+    assert second == "volume-2,0.0,"
+
+
+def test_an_empty_bin_has_only_its_voxels(tmp_path):
+    nothing = {"probability": math.nan, "inside": math.nan}
+    write_bins([{"low": 0.0, "high": 0.5, "voxels": 0, **nothing}], tmp_path / "bins.csv")
+    assert (tmp_path / "bins.csv").read_text().splitlines() == [
+        "low,high,voxels,probability,inside", "0.0,0.5,0,,",
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,18 @@ def test_cases_and_lesions_are_tables(folders, tmp_path):
 def test_nothing_undefined_is_written_as_a_number(folders, tmp_path):
     summary_of(folders, tmp_path / "out")
     for path in (tmp_path / "out").iterdir():
-        assert "nan" not in path.read_text().lower()
+        shown = path.read_text().lower().partition("<script>")[0]
+        assert not re.search(r"\bnan\b", shown)
+
+
+def test_a_page_shows_the_same_numbers(folders, tmp_path):
+    found = summary_of(folders, tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Scores of two folders of masks" in page
+    assert "7 cases\nof 7 patients" in page
+    dice = found["scores"]["tumor"]["dice"]
+    assert f"<td>{dice['mean']:.3f}</td><td>{dice['low']:.3f} to {dice['high']:.3f}</td>" in page
+    assert str(tmp_path) not in page
 
 
 def test_the_table_names_tolerance_interval_and_what_is_undefined(folders, capsys):

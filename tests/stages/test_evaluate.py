@@ -1,6 +1,9 @@
 """Evaluation of a network whose masks are known: bright voxels are liver, the brightest tumor."""
 
+import base64
+import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,14 @@ from pydantic import ValidationError
 
 from builders import case_of, contract_of
 from dyntransnet.config import EvaluateParams
-from dyntransnet.errors import ParamsError
+from dyntransnet.errors import ModelError, ParamsError
+from dyntransnet.imaging.fingerprint import fingerprint_of, traits_of
+from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import read_mask, read_scan, write_mask, write_scan
-from dyntransnet.imaging.segment import segment
-from dyntransnet.scoring import trial
+from dyntransnet.imaging.segment import probability_map, segment
+from dyntransnet.learning.checkpoint import FINGERPRINT_FILE
+from dyntransnet.scoring import scorecard, trial
+from dyntransnet.scoring.calibration import calibrate
 from dyntransnet.scoring.definitions import DEFINITIONS
 from dyntransnet.scoring.metrics import score_case
 from dyntransnet.scoring.records import read_cases
@@ -38,7 +45,8 @@ def place(workplace: Path, monkeypatch) -> Path:
         write_mask(mask, workplace / "cases" / name / trial.MASK_FILE)
     folds = [{"train": CASES[1:2], "validation": CASES[:1]},
              {"train": CASES[:1], "validation": CASES[1:3]}]  # fmt: skip
-    (workplace / "splits.json").write_text(json.dumps({"test": CASES[3:], "folds": folds}))
+    splits = {"test": CASES[3:], "folds": folds, "patients": {case: case for case in CASES}}
+    (workplace / "splits.json").write_text(json.dumps(splits))
     training = workplace / "training"
     training.mkdir()
     (training / "loss.csv").write_text("step,loss\n20,0.9\n40,0.7\n")
@@ -72,6 +80,16 @@ def test_a_fold_that_is_not_there_is_refused(place, fold):
     assert not (place / "scores").exists()
 
 
+def test_where_nothing_was_held_out_nothing_is_written(place):
+    splits = json.loads((place / "splits.json").read_text())
+    (place / "splits.json").write_text(json.dumps({**splits, "test": []}))
+    with pytest.raises(
+        ParamsError, match=r"evaluate: the test set of .* must hold cases, got none"
+    ):
+        evaluated(place)
+    assert not (place / "scores").exists()
+
+
 def test_scores_are_those_of_the_masks_that_serving_would_give(place):
     case = place / "cases" / CASES[3]
     predicted = segment(read_scan(case / trial.SCAN_FILE), bright, CONTRACT)
@@ -82,12 +100,80 @@ def test_scores_are_those_of_the_masks_that_serving_would_give(place):
     assert 0.3 < expected["tumor"]["dice"] < 1
 
 
-def test_the_summary_holds_both_classes_and_every_definition(place):
+def test_metrics_hold_what_one_compares(place):
     metrics = json.loads((evaluated(place, fold=1) / "metrics.json").read_text())
     assert set(metrics["definitions"]) == set(DEFINITIONS)
     assert metrics["liver"]["dice"] == pytest.approx(metrics["definitions"]["dice_whole_liver"])
+    assert metrics["intervals"]["liver"]["dice"]["mean"] == pytest.approx(metrics["liver"]["dice"])
     assert metrics["liver"]["hd95_mm"] > 0
     assert metrics["tumor"]["no_surface"] == 0
+    assert 0 < metrics["calibration"]["tumor"]["brier"] < metrics["calibration"]["tumor"]["ece"] < 1
+
+
+def test_tables_and_summary_are_those_of_score(place):
+    scores = evaluated(place, fold=1, masks=place / "masks")
+    for case in CASES[1:3]:
+        truth = place / "cases" / case / trial.MASK_FILE
+        (place / "truth").mkdir(exist_ok=True)
+        shutil.copyfile(truth, place / "truth" / f"{case}.nii.gz")
+    scorecard.run(place / "truth", place / "masks", out=place / "again", nsd_mm=NSD_MM)
+    for name in ("cases.csv", "lesions.csv"):
+        assert (scores / name).read_text() == (place / "again" / name).read_text()
+    ours, theirs = (json.loads((each / "summary.json").read_text()) for each in
+                    (scores, place / "again"))  # fmt: skip
+    assert ours.keys() >= {"scores", "lesions", "definitions", "counts"}
+    assert {key: ours[key] for key in ours.keys() & theirs.keys()} == {
+        key: theirs[key] for key in ours.keys() & theirs.keys()
+    }
+
+
+def test_calibration_is_that_of_the_probabilities_behind_the_mask(place):
+    case, scores = place / "cases" / CASES[3], evaluated(place)
+    found = probability_map(read_scan(case / trial.SCAN_FILE), bright, CONTRACT)
+    for name, one in calibrate(found, read_mask(case / trial.MASK_FILE)).items():
+        rows = [*csv.DictReader((scores / f"calibration/{name}.csv").read_text().splitlines())]
+        assert sum(int(row["voxels"]) for row in rows) == one.n > 1000
+        told = json.loads((scores / "summary.json").read_text())["calibration"][name]
+        assert (told["ece"], told["brier"]) == pytest.approx((one.ece, one.brier))
+        assert (told["cases"], told["patients"], told["voxels"]) == (1, 1, one.n)
+
+
+def test_scans_of_one_patient_count_once(place):
+    splits = json.loads((place / "splits.json").read_text())
+    whose = {**splits["patients"], CASES[2]: CASES[1]}
+    (place / "splits.json").write_text(json.dumps({**splits, "patients": whose}))
+    summary = json.loads((evaluated(place, fold=1) / "summary.json").read_text())
+    assert (summary["cases"], summary["patients"]) == (2, 1)
+    assert summary["scores"]["liver"]["dice"]["n"] == 1
+
+
+def test_the_page_shows_all_there_is_and_names_no_place(place):
+    save_fingerprint(place)
+    scores = evaluated(place, fold=1)
+    page = (scores / "report.html").read_text()
+    for caption in ("Pictures", "Calibration", "Learning", "Model card", "Geometry, livers"):
+        assert caption in page
+    assert json.loads((place / "training/run.json").read_text())["run_id"] in page
+    for file in (scores / "figures").iterdir():
+        assert base64.b64encode(file.read_bytes()).decode() in page
+    for word in ("scan.nii", "mask.nii", str(place), place.name, "checkpoint/"):
+        assert word not in page
+
+
+def save_fingerprint(place: Path) -> Path:
+    scan, mask = case_of()
+    seen = fingerprint_of([traits_of(scan, mask, measure(mask), is_trusted=True)], "CT")
+    path = place / "checkpoint" / FINGERPRINT_FILE
+    path.parent.mkdir()
+    path.write_text(seen.model_dump_json())
+    return path
+
+
+def test_a_damaged_fingerprint_is_refused_before_any_work(place):
+    save_fingerprint(place).write_text('{"modality": "CT", "cases": 0}')
+    with pytest.raises(ModelError, match=r"fingerprint.json: cases is not valid, Input should be"):
+        evaluated(place)
+    assert not (place / "scores").exists()
 
 
 def test_scores_name_the_tolerances_they_were_taken_at(place):
@@ -118,15 +204,17 @@ def test_the_run_that_trained_gets_the_scores(place):
     assert logged["test_tumor_dice"] == pytest.approx(metrics["tumor"]["dice"])
     assert logged["test_liver_hd95_mm"] == pytest.approx(metrics["liver"]["hd95_mm"])
     assert "test_definitions_dice_tumor_pooled" in logged
+    assert logged["test_calibration_liver_ece"] == metrics["calibration"]["liver"]["ece"]
+    files = {file.path for file in MlflowClient().list_artifacts(run_id, "evaluate")}
+    assert "evaluate/report.html" in files
 
 
 def test_the_worst_cases_are_drawn(place):
     scores = evaluated(place, fold=1)
     dices = read_cases(scores / "cases.csv")
     worst = min(CASES[1:3], key=lambda case: sum(row["dice"] for row in dices[case].values()))
-    assert {path.name for path in (scores / "figures").iterdir()} == {
-        "learning.png", f"{worst}.png",
-    }  # fmt: skip
+    assert [path.name for path in (scores / "figures").iterdir()] == [f"{worst}.png"]
+    assert f"Worst case</b>: {worst}" in (scores / "report.html").read_text()
 
 
 def test_a_tolerance_is_needed_for_both_classes():

@@ -1,5 +1,6 @@
 """From a scan to its mask: the one path that evaluation and serving share."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,38 @@ class Segmentation:
     report: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class ProbabilityMap:
+    """How sure a network is, before any threshold.
+
+    Attributes:
+        values: in [0, 1] on the network's grid, one channel for each class; of the
+            liver's pieces all but the largest are 0.
+        placement: of that grid on the scan's.
+    """
+
+    values: Float32[np.ndarray, "classes x y z"]
+    placement: Placement
+
+    def within(
+        self, box: tuple[slice, slice, slice]
+    ) -> Iterator[tuple[slice, Float32[np.ndarray, "classes _ _ _"]]]:
+        """Bring a box of the scan's grid, some slices at a time: all at once is gigabytes.
+
+        Args:
+            box: along the scan's axes.
+
+        Yields:
+            Which slices of the box's last axis, and their probabilities, which the
+            threshold turns into the mask that is served.
+        """
+        x, y, z = (matrix[rows] for matrix, rows in zip(self.placement.to_scan, box, strict=True))
+        channels = [self.placement.on_scan_axes(channel) for channel in self.values]
+        for slabs in zip(*(resample_slabs(one, (x, y, z)) for one in channels), strict=True):
+            # Weights of a row may sum to a little more than 1.
+            yield slabs[0][0], np.stack([values for _, values in slabs]).clip(0, 1)
+
+
 def answer(scan: Scan, predict: Predict, contract: Contract) -> Segmentation:
     """Label a scan and measure what was found, as the server does.
 
@@ -56,6 +89,21 @@ def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
     Raises:
         ScanError: the scan has no usable geometry.
     """
+    found = probability_map(scan, predict, contract)
+    return mask_on_scan(found.values, found.placement, scan, contract.threshold)
+
+
+def probability_map(scan: Scan, predict: Predict, contract: Contract) -> ProbabilityMap:
+    """What ``segment`` takes its threshold of.
+
+    Args:
+        scan: a scan of the contract's modality.
+        predict: the network, windows to logits.
+        contract: how the network wants its input and what its output means.
+
+    Raises:
+        ScanError: the scan has no usable geometry.
+    """
     check_scan(scan)
     placement = Placement.of(scan.voxels.shape, scan.affine, contract.spacing_mm)
     volume = normalize(placement.volume_of(scan.voxels), contract.intensity)
@@ -67,8 +115,7 @@ def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
         overlap=contract.overlap,
         padding=padding_of(volume, contract.intensity),
     )
-    probabilities = one_liver(nested(sigmoid(logits)), contract.threshold)
-    return mask_on_scan(probabilities, placement, scan, contract.threshold)
+    return ProbabilityMap(one_liver(nested(sigmoid(logits)), contract.threshold), placement)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

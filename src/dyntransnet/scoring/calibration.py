@@ -4,15 +4,18 @@ Counted within a box around the truth's liver, the same for every model: over a 
 air that is rightly called 0 would bring every error down to nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, fsum, nan
+from math import ceil, fsum, isnan, nan
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from dyntransnet.errors import ScanError
-from dyntransnet.scoring.overlap import Box, box_of, check_one_grid
+from dyntransnet.imaging.scan import Mask, spacing_of
+from dyntransnet.imaging.segment import ProbabilityMap
+from dyntransnet.scoring.overlap import CLASSES, Box, box_of, check_one_grid
+from dyntransnet.scoring.statistics import Resampling, pooled_intervals
 from dyntransnet.scoring.surfels import SpacingMm
 
 BINS = 15
@@ -60,6 +63,45 @@ class Reliability:
             Brier, Mon Weather Rev 78(1), 1950
         """
         return self.squared_error / self.n if self.n else nan
+
+    def rows(self) -> list[dict[str, float | int]]:
+        """Each bin: its ends ``low`` and ``high``, its ``voxels``, and what they have in common.
+
+        Returns:
+            Also the mean ``probability`` of the voxels and the share that is ``inside``,
+            NaN of no voxel.
+        """
+        edges = np.linspace(0, 1, len(self.voxels) + 1).tolist()
+        shares = np.full((2, len(self.voxels)), nan)
+        np.divide([self.called, self.inside], self.voxels, out=shares, where=self.voxels > 0)
+        return [
+            {"low": low, "high": high, "voxels": int(voxels),
+             "probability": float(probability), "inside": float(inside)}
+            for low, high, voxels, probability, inside in zip(
+                edges[:-1], edges[1:], self.voxels, *shares, strict=True
+            )
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The probabilities of one class over all cases.
+
+    Attributes:
+        pooled: every voxel of every case.
+        ece: its expected calibration error; None of no voxel.
+        brier: its Brier score; None of no voxel.
+        intervals: of both, by bootstrap over patients; None for few.
+        cases: how many.
+        patients: whose these are.
+    """
+
+    pooled: Reliability
+    ece: float | None
+    brier: float | None
+    intervals: dict[str, tuple[float, float] | None]
+    cases: int
+    patients: int
 
 
 def reliability(
@@ -129,3 +171,61 @@ def region_of(
         )
     )
     return x, y, z
+
+
+def calibrate(found: ProbabilityMap, truth: Mask) -> dict[str, Reliability]:
+    """Gather one scan's voxels around the truth's liver, a few slices at a time.
+
+    Args:
+        found: what the network says of the scan.
+        truth: its mask.
+
+    Returns:
+        For "liver" (the whole of it) and "tumor".
+    """
+    box = region_of(truth.labels >= CLASSES["liver"], spacing_of(truth.affine))
+    known = truth.labels[box]
+    parts: dict[str, list[Reliability]] = {name: [] for name in CLASSES}
+    for rows, channels in found.within(box):
+        for (name, label), values in zip(CLASSES.items(), channels, strict=True):
+            parts[name].append(reliability(values, known[:, :, rows] >= label))
+    return {name: pool(slabs) for name, slabs in parts.items()}
+
+
+def summarize_calibration(
+    cases: Mapping[str, Reliability], patient_of: Mapping[str, str], how: Resampling
+) -> Calibration:
+    """Put the cases of one class together.
+
+    Args:
+        cases: case id to its voxels, at least one.
+        patient_of: case id to patient.
+        how: intervals are drawn.
+    """
+    patients = sorted({patient_of[case] for case in cases})
+    pooled = pool([*cases.values()])
+    sums = np.zeros((len(patients), len(pooled.voxels), len(_SUMS)))
+    for case, one in cases.items():
+        # One number of a whole case fills a column of its bins, to be read off any of them.
+        columns = np.broadcast_arrays(one.voxels, one.inside, one.called, one.squared_error)
+        sums[patients.index(patient_of[case])] += np.stack(columns, axis=-1)
+    ends = pooled_intervals(sums, _errors_of, how)
+    return Calibration(
+        pooled=pooled,
+        ece=None if isnan(pooled.ece) else pooled.ece,
+        brier=None if isnan(pooled.brier) else pooled.brier,
+        intervals=dict(zip(("ece", "brier"), ends, strict=True)),
+        cases=len(cases),
+        patients=len(patients),
+    )
+
+
+_SUMS = ("voxels", "inside", "called", "squared_error")
+
+
+def _errors_of(sums: Float64[np.ndarray, "draws bins 4"]) -> Float64[np.ndarray, "draws 2"]:
+    """ECE and Brier score of many draws at once."""
+    voxels, inside, called, squared = np.moveaxis(sums, -1, 0)
+    errors = np.stack([np.abs(called - inside).sum(axis=1), squared[:, 0]], axis=1)
+    whole = voxels.sum(axis=1, keepdims=True)
+    return np.divide(errors, whole, out=np.full(errors.shape, np.nan), where=whole > 0)

@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from dyntransnet.contract import Modality
 from dyntransnet.imaging.scan import Mask, Scan
 from dyntransnet.scoring.planes import (
     PREDICTED_COLOR,
     TRUTH_COLOR,
-    body_box,
     draw_outline,
     draw_plane,
     legend_lines,
+    look_of,
     point_of_interest,
     ras_spacing,
     to_ras,
@@ -23,7 +24,13 @@ PLANES = (("axial", 2), ("coronal", 1), ("sagittal", 0))
 
 
 def draw_overlay(
-    scan: Scan, predicted: Mask, path: Path, *, truth: Mask | None, title: str
+    scan: Scan,
+    predicted: Mask,
+    path: Path,
+    *,
+    truth: Mask | None,
+    title: str,
+    modality: Modality | None = None,
 ) -> None:
     """Draw three planes through the most interesting point, masks outlined.
 
@@ -35,10 +42,11 @@ def draw_overlay(
         path: PNG file to write.
         truth: reference mask, where there is one.
         title: above the picture.
+        modality: of the scan; None: told by its values.
     """
-    body = body_box(to_ras(scan.voxels, scan.affine))
-    image, found = (to_ras(a, scan.affine)[body] for a in (scan.voxels, predicted.labels))
-    known = to_ras(truth.labels, scan.affine)[body] if truth else None
+    look = look_of(to_ras(scan.voxels, scan.affine), modality)
+    image, found = (to_ras(a, scan.affine)[look.body] for a in (scan.voxels, predicted.labels))
+    known = to_ras(truth.labels, scan.affine)[look.body] if truth else None
     spacing = ras_spacing(scan.affine)
     point = point_of_interest(found if known is None or not known.any() else known)
     width, depth, height = (float(edge) for edge in np.asarray(image.shape) * spacing)
@@ -50,7 +58,7 @@ def draw_overlay(
     )
     panels = figure.subplots(1, 3, width_ratios=(width, width, depth))
     for axes, (name, axis) in zip(panels, PLANES, strict=True):
-        draw_plane(axes, image, axis, point[axis], spacing)
+        draw_plane(axes, image, axis, point[axis], spacing, look.window)
         for labels, color in ((known, TRUTH_COLOR), (found, PREDICTED_COLOR)):
             if labels is not None:
                 draw_outline(axes, labels, axis, point[axis], color)

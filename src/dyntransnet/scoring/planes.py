@@ -1,5 +1,6 @@
 """The house look of a scan with masks: one plane, two outlines, the colors of both."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import matplotlib as mpl
@@ -8,24 +9,58 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from scipy import ndimage
 
-from dyntransnet.contract import Label
+from dyntransnet.contract import Label, Modality
 from dyntransnet.imaging.geometry import orientation_of
+from dyntransnet.imaging.intensity import body_of
 from dyntransnet.imaging.scan import Affine, spacing_of
 
 mpl.use("Agg")
 
-WINDOW_HU = (-160, 240)
+WINDOW_HU = (-160.0, 240.0)
 AIR_BELOW_HU = -150
+BLACK_AND_WHITE = (1.0, 99.5)
+"""Percentiles of an image without units: of all of it, which is mostly air, and of the body."""
+
 TRUTH_COLOR = "#21d07a"
 PREDICTED_COLOR = "#ff9f1c"
 LineStyle = Literal["solid", "dashed"]
 LABEL_STYLES: dict[Label, LineStyle] = {Label.LIVER: "dashed", Label.TUMOR: "solid"}
 
 
-def body_box(image: np.ndarray) -> tuple[slice, ...]:
-    """The box that holds what is not air; all of an image that is."""
-    found = ndimage.find_objects((image > AIR_BELOW_HU).astype(np.uint8))
-    return found[0] if found else tuple(slice(None) for _ in image.shape)
+@dataclass(frozen=True)
+class Look:
+    """How an image is shown.
+
+    Attributes:
+        window: values that are black and white.
+        body: the box that holds what is not air; all of an image that is.
+    """
+
+    window: tuple[float, float]
+    body: tuple[slice, ...]
+
+
+def look_of(image: np.ndarray, modality: Modality | None = None) -> Look:
+    """Choose window and box of an image.
+
+    Args:
+        image: all of a scan.
+        modality: what it is; None: CT where values fall below those of fat, which only
+            Hounsfield units do.
+    """
+    if modality == "CT" or (modality is None and image.min() < AIR_BELOW_HU):
+        return Look(WINDOW_HU, _box_of(image > AIR_BELOW_HU))
+    values = image.astype(np.float32)
+    body = body_of(values)
+    low, high = BLACK_AND_WHITE
+    black = float(np.percentile(values, low))
+    white = float(np.percentile(values[body], high)) if body.any() else black
+    return Look((black, max(white, black + 1e-6)), _box_of(body))
+
+
+def _box_of(inside: np.ndarray) -> tuple[slice, ...]:
+    found = ndimage.find_objects(inside.astype(np.uint8))
+    return found[0] if found else tuple(slice(None) for _ in inside.shape)
 
 
 def to_ras(array: np.ndarray, affine: Affine) -> np.ndarray:
@@ -54,14 +89,21 @@ def point_of_interest(labels: np.ndarray) -> tuple[int, int, int]:
     return x, y, z
 
 
-def draw_plane(axes: Axes, image: np.ndarray, axis: int, index: int, spacing: np.ndarray) -> None:
+def draw_plane(
+    axes: Axes,
+    image: np.ndarray,
+    axis: int,
+    index: int,
+    spacing: np.ndarray,
+    window: tuple[float, float],
+) -> None:
     """Show one slice across an axis of a RAS image, as a radiologist looks at it."""
     across, up = (a for a in range(3) if a != axis)
     axes.imshow(
         _slice(image, axis, index),
         cmap="gray",
-        vmin=WINDOW_HU[0],
-        vmax=WINDOW_HU[1],
+        vmin=window[0],
+        vmax=window[1],
         origin="lower",
         aspect=spacing[up] / spacing[across],
         interpolation="bilinear",

@@ -26,6 +26,7 @@ COLUMNS = (
 )  # fmt: skip
 """All that ``score_case`` says; counts of lesions stand in the rows of tumors only."""
 
+BIN_COLUMNS = ("low", "high", "voxels", "probability", "inside")
 
 LESION_COLUMNS = ("mask", "volume_ml", "diameter_mm", "size", "match", "dice")
 
@@ -56,6 +57,31 @@ def write_lesions(lesions: Mapping[str, Sequence[FoundLesion]], path: Path) -> N
                 sizes = (round(one.volume_ml, 6), round(one.diameter_mm, 6), one.size.value)
                 match = ("", "") if one.match is None else (one.match, round(one.dice, 6))
                 writer.writerow([case, whose, *sizes, *match])
+
+
+def write_dices(scores: Mapping[str, Mapping[str, Row]], path: Path) -> None:
+    """One row per case and one column per class, for ``dvc plots``; undefined ones are empty."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["case", *CLASSES])
+        for case, by_class in scores.items():
+            dices = (by_class[name]["dice"] for name in CLASSES)
+            writer.writerow([case, *("" if math.isnan(dice) else round(dice, 6) for dice in dices)])
+
+
+def write_bins(bins: Sequence[Row], path: Path) -> None:
+    """One row per bin of probabilities; an empty bin has no probability and no share.
+
+    Args:
+        bins: what ``Reliability.rows`` gives.
+        path: CSV file to write.
+    """
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(BIN_COLUMNS)
+        for row in bins:
+            values = (row[column] for column in BIN_COLUMNS)
+            writer.writerow(["" if value != value else round(value, 6) for value in values])
 
 
 def read_cases(path: Path) -> dict[str, dict[str, Row]]:

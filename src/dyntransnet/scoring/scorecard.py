@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,13 @@ from dyntransnet.scoring.folders import Pairs, pair_masks, score_pairs
 from dyntransnet.scoring.lits_scorer import LitsCase, score_lits_case, summarize_lits, write_lits
 from dyntransnet.scoring.metrics import ScoredCase, score_with_lesions
 from dyntransnet.scoring.overlap import CLASSES
-from dyntransnet.scoring.records import write_cases, write_lesions
+from dyntransnet.scoring.report.contents import Contents
+from dyntransnet.scoring.results import CASES, FILES, LESIONS, SUMMARY, write_results
 from dyntransnet.scoring.scoretext import dice_text, lits_text, summary_text
-from dyntransnet.scoring.summary import HOW, summarize_cases
+from dyntransnet.scoring.summary import summarize_cases
 
-CASES, LESIONS, SUMMARY = FILES = ("cases.csv", "lesions.csv", "summary.json")
+Write = Callable[[Mapping[str, Any], Path], None]
+"""Puts facts and what was scored into a folder."""
 
 
 def run(
@@ -35,8 +36,8 @@ def run(
     Args:
         truth: folder of reference masks, or one mask.
         predicted: folder of masks under test, or one mask.
-        out: folder to write cases.csv, lesions.csv and summary.json to; None writes
-            nothing.
+        out: folder to write cases.csv, lesions.csv and summary.json to, and by the
+            project's rules report.html; None writes nothing.
         convention: by whose rules.
         patients: JSON file whose ``patients`` names the patient of each case, as that
             of ``split``; None takes each case for a patient of its own.
@@ -59,21 +60,18 @@ def run(
         "unpaired": pairs.unpaired,
     }
     if convention is Convention.LITS:
-        scores, write = _by_lits(pairs)
-        facts |= {"scores": scores}
+        write = _by_lits(pairs)
     else:
-        summary, write = _by_project(pairs, patient_of, dict(nsd_mm))
-        facts |= summary
+        write = _by_project(pairs, patient_of, dict(nsd_mm))
     if out:
         with new_folder(out) as folder:
-            write(folder)
-            (folder / SUMMARY).write_text(json.dumps(facts, indent=1) + "\n")
+            write(facts, folder)
 
 
 def _by_project(
     pairs: Pairs, patient_of: Mapping[str, str] | None, nsd_mm: Mapping[str, float]
-) -> tuple[dict[str, Any], Callable[[Path], None]]:
-    """The summary, and what writes the tables behind it."""
+) -> Write:
+    """Score, say the result, and give what writes it."""
 
     def score(case: str, truth: Mask, predicted: Mask) -> ScoredCase:
         found = score_with_lesions(truth, predicted, nsd_mm)
@@ -81,17 +79,13 @@ def _by_project(
         print(case, *shown, sep="  ", flush=True)
         return found
 
-    def write(folder: Path) -> None:
-        write_cases({case: one.rows for case, one in cases.items()}, folder / CASES)
-        write_lesions({case: one.lesions for case, one in cases.items()}, folder / LESIONS)
-
     cases = score_pairs(pairs, score)
-    summary = summarize_cases(cases, patient_of)
-    print("\n" + summary_text(summary, nsd_mm), end="")
-    return {"nsd_mm": dict(nsd_mm), "intervals": asdict(HOW), **asdict(summary)}, write
+    contents = Contents(cases, summarize_cases(cases, patient_of), nsd_mm)
+    print("\n" + summary_text(contents.summary, nsd_mm), end="")
+    return lambda facts, folder: write_results(contents, facts, folder)
 
 
-def _by_lits(pairs: Pairs) -> tuple[dict[str, float | None], Callable[[Path], None]]:
+def _by_lits(pairs: Pairs) -> Write:
     """The same by the rules of the LiTS scorer."""
 
     def score(case: str, truth: Mask, predicted: Mask) -> LitsCase:
@@ -100,10 +94,14 @@ def _by_lits(pairs: Pairs) -> tuple[dict[str, float | None], Callable[[Path], No
         print(case, shown, sep="  ", flush=True)
         return found
 
+    def write(facts: Mapping[str, Any], folder: Path) -> None:
+        write_lits(cases, folder / CASES, folder / LESIONS)
+        (folder / SUMMARY).write_text(json.dumps({**facts, "scores": scores}, indent=1) + "\n")
+
     cases = score_pairs(pairs, score)
     scores = summarize_lits([*cases.values()])
     print("\n" + lits_text(scores, len(cases)), end="")
-    return scores, lambda folder: write_lits(cases, folder / CASES, folder / LESIONS)
+    return write
 
 
 def _check_out(out: Path | None) -> None:

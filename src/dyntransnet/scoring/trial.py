@@ -9,9 +9,9 @@ from pathlib import Path
 from dyntransnet.atomic import sha256_of
 from dyntransnet.contract import Contract
 from dyntransnet.imaging.scan import Mask, Scan, read_mask, read_scan
-from dyntransnet.imaging.segment import segment
+from dyntransnet.imaging.segment import ProbabilityMap, mask_on_scan, probability_map
 from dyntransnet.imaging.tiling import Predict
-from dyntransnet.scoring.metrics import score_case
+from dyntransnet.scoring.metrics import ScoredCase, score_with_lesions
 from dyntransnet.scoring.overlap import Row
 
 SCAN_FILE, MASK_FILE = "scan.nii.gz", "mask.nii.gz"
@@ -25,15 +25,22 @@ class Trial:
         case: its id.
         scan: what the model saw.
         truth: the reference mask.
-        predicted: the model's mask.
-        scores: per class, as ``score_case`` gives them.
+        predicted: the model's mask, as ``segment`` gives it.
+        scored: the mask in numbers.
+        probabilities: what the mask was made of.
     """
 
     case: str
     scan: Scan
     truth: Mask
     predicted: Mask
-    scores: dict[str, Row]
+    scored: ScoredCase
+    probabilities: ProbabilityMap
+
+    @property
+    def scores(self) -> dict[str, Row]:
+        """Per class, as ``score_case`` gives them."""
+        return self.scored.rows
 
 
 def run_trials(
@@ -55,8 +62,10 @@ def run_trials(
     """
     for case in ids:
         scan, truth = read_scan(cases / case / SCAN_FILE), read_mask(cases / case / MASK_FILE)
-        predicted = segment(scan, predict, contract)
-        yield Trial(case, scan, truth, predicted, score_case(truth, predicted, nsd_mm))
+        found = probability_map(scan, predict, contract)
+        predicted = mask_on_scan(found.values, found.placement, scan, contract.threshold)
+        scored = score_with_lesions(truth, predicted, nsd_mm)
+        yield Trial(case, scan, truth, predicted, scored, found)
 
 
 def test_set_hash(cases: Path, ids: Sequence[str]) -> str:

@@ -1,31 +1,36 @@
 """Segment held-out scans as serving would, and score them on their own grids."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mlflow
+from pydantic import ValidationError
 
 from dyntransnet.atomic import new_folder
 from dyntransnet.config import EvaluateParams
-from dyntransnet.errors import ParamsError
+from dyntransnet.contract import Contract
+from dyntransnet.errors import ModelError, ParamsError
+from dyntransnet.imaging.fingerprint import Fingerprint
 from dyntransnet.imaging.scan import write_mask
+from dyntransnet.learning.checkpoint import FINGERPRINT_FILE
 from dyntransnet.runtimes.torch_runtime import load
-from dyntransnet.scoring.curves import draw_learning
-from dyntransnet.scoring.definitions import dice_definitions
+from dyntransnet.scoring.calibration import Reliability, calibrate, summarize_calibration
 from dyntransnet.scoring.figures import draw_overlay
-from dyntransnet.scoring.metrics import summarize
-from dyntransnet.scoring.overlap import CLASSES, Row
-from dyntransnet.scoring.records import read_curve, write_cases
-from dyntransnet.scoring.report import evaluation_page
+from dyntransnet.scoring.headline import Metrics, flat, headline
+from dyntransnet.scoring.metrics import ScoredCase
+from dyntransnet.scoring.overlap import CLASSES
+from dyntransnet.scoring.records import read_curve, write_bins, write_dices
+from dyntransnet.scoring.report.contents import Contents, Learning, Model, Picture, choose_cases
+from dyntransnet.scoring.results import write_results
+from dyntransnet.scoring.summary import HOW, summarize_cases
 from dyntransnet.scoring.trial import Trial, run_trials, test_set_hash
 from dyntransnet.tracking import same_run
 
 CURVES = ("loss", "validation")
-LEARNING = "learning.png"
-
-Summary = dict[str, dict[str, float | int | None]]
+FIGURES = "figures"
 
 
 def run(
@@ -47,54 +52,84 @@ def run(
         splits: what ``split`` wrote.
         training: the report of ``train``: its curves are drawn, and the scores are logged
             to its MLflow run.
-        out: folder to write: metrics.json, cases.csv, test_set.json, report.html, figures.
+        out: folder to write: metrics.json for ``dvc metrics``, summary.json with all
+            numbers, cases.csv, lesions.csv, dice.csv and calibration/ for ``dvc plots``,
+            test_set.json, figures/ and report.html.
         params: tolerances, and how many cases are drawn.
         fold: whose validation cases are scored, for cross-validation with a training that
             chose nothing by them; None scores the test cases.
         masks: folder to write every predicted mask to, as <case>.nii.gz; None keeps none.
 
     Raises:
-        ParamsError: there is no such fold.
+        ParamsError: there is no such fold, or no case in what was asked for.
+        ModelError: the checkpoint is incomplete or damaged.
     """
-    ids = held_out(splits, fold)
-    predict, contract = load(checkpoint)
+    ids, patient_of = held_out(splits, fold), json.loads(splits.read_text())["patients"]
+    (predict, contract), seen = load(checkpoint), _fingerprint(checkpoint)
     tolerances = {str(name): value for name, value in params.nsd_mm.items()}
-    scores: dict[str, dict[str, Row]] = {}
+    scored: dict[str, ScoredCase] = {}
+    bins: dict[str, dict[str, Reliability]] = {name: {} for name in CLASSES}
     with new_folder(out) as folder, _kept(masks) as kept:
-        figures = folder / "figures"
-        figures.mkdir()
+        (folder / FIGURES).mkdir()
         for trial in run_trials(cases, ids, predict, contract, nsd_mm=tolerances):
-            scores[trial.case] = trial.scores
-            _draw(trial, figures)
+            scored[trial.case] = trial.scored
+            for name, found in calibrate(trial.probabilities, trial.truth).items():
+                bins[name][trial.case] = found
+            _draw(trial, folder / FIGURES, contract)
             if kept:
                 write_mask(trial.predicted, kept / f"{trial.case}.nii.gz")
-            print(f"evaluate: {trial.case}  {_shown(trial.scores)}")
-        rows = list(scores.values())
-        summary: Summary = summarize(rows) | {"definitions": {**dice_definitions(rows)}}
-        pictures = _keep_worst(scores, figures, params.figures)
-        (folder / "metrics.json").write_text(json.dumps(summary, indent=1) + "\n")
-        (folder / "test_set.json").write_text(
-            json.dumps({"cases": ids, "sha256": test_set_hash(cases, ids), "nsd_mm": tolerances})
-        )
-        (folder / "report.html").write_text(evaluation_page(summary, scores, pictures))
-        write_cases(scores, folder / "cases.csv")
+            print(f"evaluate: {trial.case}  {_shown(trial.scored)}")
+        sha256 = test_set_hash(cases, ids)
         losses, validations = (read_curve(training / f"{name}.csv") for name in CURVES)
-        draw_learning(losses, validations, figures / LEARNING)
-        _log(summary, folder, training)
+        facts = json.loads((training / "run.json").read_text())
+        contents = Contents(
+            cases=scored,
+            summary=summarize_cases(scored, patient_of),
+            nsd_mm=tolerances,
+            pictures=_keep_some(scored, folder / FIGURES, params.figures),
+            learning=Learning(losses, validations),
+            calibration={
+                name: summarize_calibration(of_class, patient_of, HOW)
+                for name, of_class in bins.items()
+            },
+            model=Model(contract, facts, seen, sha256),
+        )
+        test_set = {"cases": ids, "sha256": sha256, "nsd_mm": tolerances}
+        metrics = _write(contents, test_set, folder)
+        _log(metrics, folder, facts["run_id"])
 
 
 def held_out(splits: Path, fold: int | None) -> list[str]:
     """The cases to score: of the test set, or those that a fold left out of its training.
 
     Raises:
-        ParamsError: there is no such fold.
+        ParamsError: there is no such fold, or nothing in it.
     """
     known = json.loads(splits.read_text())
-    if fold is None:
-        return list(known["test"])
-    if not 0 <= fold < len(known["folds"]):
+    if fold is not None and not 0 <= fold < len(known["folds"]):
         raise ParamsError(f"evaluate: fold must be below {len(known['folds'])}, got {fold}")
-    return list(known["folds"][fold]["validation"])
+    ids = list(known["test"] if fold is None else known["folds"][fold]["validation"])
+    if not ids:
+        where = "the test set" if fold is None else f"fold {fold}"
+        raise ParamsError(f"evaluate: {where} of {splits} must hold cases, got none")
+    return ids
+
+
+def _fingerprint(checkpoint: Path) -> Fingerprint | None:
+    """Of the dataset that the model learned from; None where nobody kept it.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    path = checkpoint / FINGERPRINT_FILE
+    if not path.is_file():
+        return None
+    try:
+        return Fingerprint.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(f"{path}: {where} is not valid, {first['msg']}") from error
 
 
 @contextmanager
@@ -107,34 +142,51 @@ def _kept(masks: Path | None) -> Iterator[Path | None]:
         yield folder
 
 
-def _draw(trial: Trial, figures: Path) -> None:
-    title = f"{trial.case}: Dice {_shown(trial.scores)}"
-    path = figures / f"{trial.case}.png"
-    draw_overlay(trial.scan, trial.predicted, path, truth=trial.truth, title=title)
-
-
-def _keep_worst(scores: dict[str, dict[str, Row]], figures: Path, count: int) -> Sequence[str]:
-    """Worst cases first: they are what a reader must see."""
-    ranked = sorted(
-        scores, key=lambda case: sum(_known(scores[case][name]["dice"]) for name in CLASSES)
+def _draw(trial: Trial, figures: Path, contract: Contract) -> None:
+    draw_overlay(
+        trial.scan,
+        trial.predicted,
+        figures / f"{trial.case}.png",
+        truth=trial.truth,
+        title=f"{trial.case}: Dice {_shown(trial.scored)}",
+        modality=contract.modality,
     )
-    for case in ranked[count:]:
+
+
+def _keep_some(scored: Mapping[str, ScoredCase], figures: Path, count: int) -> list[Picture]:
+    """Of the pictures of all cases those that a reader must see."""
+    dices = {
+        case: {name: float(row["dice"]) for name, row in one.rows.items()}
+        for case, one in scored.items()
+    }
+    chosen = choose_cases({case: [*found.values()] for case, found in dices.items()}, count)
+    for case in dices.keys() - chosen.keys():
         (figures / f"{case}.png").unlink()
-    return [f"figures/{name}" for name in (LEARNING, *(f"{case}.png" for case in ranked[:count]))]
+    return [
+        Picture(case, rank, dices[case], (figures / f"{case}.png").read_bytes())
+        for case, rank in chosen.items()
+    ]
 
 
-def _known(dice: float) -> float:
-    return 1.0 if dice != dice else dice
+def _shown(scored: ScoredCase) -> str:
+    return "  ".join(f"{name} {scored.rows[name]['dice']:.3f}" for name in CLASSES)
 
 
-def _shown(scores: dict[str, Row]) -> str:
-    return "  ".join(f"{name} {scores[name]['dice']:.3f}" for name in CLASSES)
+def _write(contents: Contents, test_set: Mapping[str, Any], folder: Path) -> Metrics:
+    """Every file but the figures; what stands in metrics.json."""
+    calibration = contents.calibration or {}
+    metrics = headline(contents.cases, contents.summary, calibration)
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    (folder / "test_set.json").write_text(json.dumps(test_set))
+    write_dices({case: one.rows for case, one in contents.cases.items()}, folder / "dice.csv")
+    (folder / "calibration").mkdir()
+    for name, found in calibration.items():
+        write_bins(found.pooled.rows(), folder / "calibration" / f"{name}.csv")
+    write_results(contents, {"cases": len(contents.cases)}, folder)
+    return metrics
 
 
-def _log(summary: Summary, folder: Path, training: Path) -> None:
-    with same_run(json.loads((training / "run.json").read_text())["run_id"]):
-        for name, row in summary.items():
-            mlflow.log_metrics(
-                {f"test_{name}_{key}": value for key, value in row.items() if value is not None}
-            )
+def _log(metrics: Metrics, folder: Path, run_id: str) -> None:
+    with same_run(run_id):
+        mlflow.log_metrics(flat(metrics, "test_"))
         mlflow.log_artifacts(str(folder), "evaluate")

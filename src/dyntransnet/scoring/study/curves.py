@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dyntransnet.scoring.curves import frame
 from dyntransnet.scoring.records import Curve
 from dyntransnet.scoring.study.pictures import FULL_WIDTH_IN, save_png_and_svg
 from dyntransnet.scoring.study.trainings import Training
@@ -20,7 +19,7 @@ LEGEND_COLUMNS = 4
 
 
 def draw_learning_of(trainings: Mapping[str, Sequence[Training]], stem: Path) -> None:
-    """Draw what ``draw_learning`` does for many variants.
+    """Draw training loss and validation Dice.
 
     Each variant is one line, the mean over its seeds and folds, in a band from the
     lowest to the highest. The line ends with the shortest training.
@@ -38,9 +37,9 @@ def draw_learning_of(trainings: Mapping[str, Sequence[Training]], stem: Path) ->
         _band(panels[0], curves, "loss", color, variant)
         _band(panels[1], scores, "dice_liver", color, variant)
         _band(panels[2], scores, "dice_tumor", color, variant)
-    frame(panels[0], "Training loss", top=None)
-    frame(panels[1], "Validation Dice, liver", top=1.0)
-    frame(panels[2], "Validation Dice, tumor", top=1.0)
+    _frame(panels[0], "Training loss", top=None)
+    _frame(panels[1], "Validation Dice, liver", top=1.0)
+    _frame(panels[2], "Validation Dice, tumor", top=1.0)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
     save_png_and_svg(figure, stem)
@@ -75,3 +74,9 @@ def _band(axes: Axes, curves: Sequence[Curve], name: str, color: str, variant: s
     axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
     trainings = f"{len(curves)} training{'s' if len(curves) != 1 else ''}"
     axes.plot(steps, mean, color=color, linewidth=1.8, label=f"{variant} ({trainings})")
+
+
+def _frame(axes: Axes, title: str, *, top: float | None) -> None:
+    """Title, grid and limits of one panel; the scale begins at 0 and ends at ``top``."""
+    axes.set(title=title, xlabel="step", ylim=(0, top))
+    axes.grid(alpha=0.3)

@@ -13,10 +13,11 @@ from dyntransnet.scoring.overlap import box_of
 from dyntransnet.scoring.planes import (
     PREDICTED_COLOR,
     TRUTH_COLOR,
-    body_box,
+    Look,
     draw_outline,
     draw_plane,
     legend_lines,
+    look_of,
     ras_spacing,
     to_ras,
 )
@@ -45,8 +46,8 @@ def draw_side_by_side(
     image, known = (to_ras(array, scan.affine) for array in (scan.voxels, truth.labels))
     found = {name: to_ras(mask.labels, scan.affine) for name, mask in predictions.items()}
     spacing = ras_spacing(scan.affine)
-    rows = slices_of_interest(known)
-    box = _box(image, [mask[:, :, rows] for mask in (known, *found.values())], spacing)
+    rows, look = slices_of_interest(known), look_of(image)
+    box = _box([mask[:, :, rows] for mask in (known, *found.values())], spacing, look)
     blocks = -(-len(found) // MOST_COLUMNS)
     columns = -(-len(found) // blocks)
     figure, panels = _grid(image[box], spacing, blocks, columns)
@@ -56,7 +57,7 @@ def draw_side_by_side(
         block, column = divmod(number, columns)
         for row, index in enumerate(rows):
             axes = panels[block * SLICES + row, column]
-            _panel(axes, image[box], (known[box], labels[box]), index, spacing)
+            _panel(axes, image[box], (known[box], labels[box]), index, spacing, look)
             if row == 0:
                 axes.set_title(name, color="white", fontsize=11)
             if column == 0:
@@ -89,11 +90,11 @@ def slices_of_interest(labels: np.ndarray) -> tuple[int, ...]:
     return tuple(int(inside[place]) for place in places)
 
 
-def _box(image: np.ndarray, masks: list[np.ndarray], spacing: np.ndarray) -> tuple[slice, ...]:
+def _box(masks: list[np.ndarray], spacing: np.ndarray, look: Look) -> tuple[slice, ...]:
     """What is shown of every slice: all liver of the masks with a margin, else the body."""
     inside = np.logical_or.reduce([mask > 0 for mask in masks])
     if not inside.any():
-        return (*body_box(image)[:AXIAL], slice(None))
+        return (*look.body[:AXIAL], slice(None))
     edges = zip(box_of(inside)[:AXIAL], np.ceil(MARGIN_MM / spacing).astype(int), strict=False)
     return (*(slice(max(0, edge.start - by), edge.stop + by) for edge, by in edges), slice(None))
 
@@ -121,8 +122,9 @@ def _panel(
     masks: tuple[np.ndarray, np.ndarray],
     index: int,
     spacing: np.ndarray,
+    look: Look,
 ) -> None:
-    draw_plane(axes, image, AXIAL, index, spacing)
+    draw_plane(axes, image, AXIAL, index, spacing, look.window)
     for labels, color in zip(masks, (TRUTH_COLOR, PREDICTED_COLOR), strict=True):
         draw_outline(axes, labels, AXIAL, index, color)
 
