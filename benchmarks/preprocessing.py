@@ -243,7 +243,8 @@ def main() -> None:
     figures = {name: (*times, peaks[name] / 2**20) for name, times in best.items()}
     for name, row in figures.items():
         ratios = [
-            f"{a:.3g} | {a / b:.1f}" for a, b in zip(row, figures["this package"], strict=True)
+            f"{a:.{0 if a > 100 else 2}f} | {a / b:.1f}"
+            for a, b in zip(row, figures["this package"], strict=True)
         ]
         print(f"| {name} | {' | '.join(ratios)} |")
 
