@@ -13,7 +13,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath mlflow.db)
 
-.PHONY: help install demo real study mlflow serve publish gate check test lock clean
+.PHONY: help install demo real study mlflow serve publish gate check test lock bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -70,6 +70,10 @@ lock: ## resolve requirements.lock anew from pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet torch==2.13.0 '.[dev]'
 	build/lock/bin/python -m pip freeze --exclude dyntransnet | sed 's/+cpu$$//' > requirements.lock
+
+bench-peers: ## what benchmarks/ compares with, in an environment of its own: build/peers
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 
 clean: ## remove what the pipeline wrote; the environment stays
 	rm -rf data/cases data/cache data/manifest.json data/splits.json models reports/train reports/export demo

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from dyntransnet import atomic
 from dyntransnet.atomic import check_writable, new_file, new_folder, sha256_of
 from dyntransnet.errors import OutputError
 
@@ -100,11 +101,40 @@ def test_a_failure_leaves_the_old_folder(tmp_path):
 
 
 def test_what_an_interrupted_run_left_is_not_taken_over(tmp_path):
-    (tmp_path / "cases.partial").mkdir()
-    (tmp_path / "cases.partial" / "left").touch()
+    for left in ("cases.partial", "cases.old.partial"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "left").touch()
     with new_folder(tmp_path / "cases") as folder:
         (folder / "new").touch()
     assert names_in(tmp_path) == ["cases", "cases/new"]
+
+
+def test_an_old_folder_is_never_half_removed(tmp_path, monkeypatch):
+    """What rmtree meets is not at the folder's own place, whenever it is killed."""
+    target, removed = tmp_path / "cases", []
+
+    def remove(folder: Path, *, ignore_errors: bool) -> None:
+        removed.append(folder)
+
+    (target / "old").mkdir(parents=True)
+    monkeypatch.setattr(atomic.shutil, "rmtree", remove)
+    with new_folder(target) as folder:
+        (folder / "new").touch()
+    assert target not in removed
+    assert names_in(tmp_path) == [
+        "cases",
+        "cases.old.partial",
+        "cases.old.partial/old",
+        "cases/new",
+    ]
+
+
+def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(tmp_path):
+    (tmp_path / "cases" / "old").mkdir(parents=True)
+    match = "cases: must be writable, got No such file"
+    with pytest.raises(OutputError, match=match), new_folder(tmp_path / "cases") as folder:
+        folder.rmdir()
+    assert names_in(tmp_path) == ["cases", "cases/old"]
 
 
 @pytest.mark.parametrize("name", ["file", "file/cases"])

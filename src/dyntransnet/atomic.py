@@ -41,24 +41,32 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder to fill; it replaces ``path`` when the block ends well.
 
     Args:
-        path: where the finished folder shall be; an old one there is removed.
+        path: where the finished folder shall be; an old one there is removed, and whoever
+            is killed meanwhile leaves either of them whole, or none.
 
     Raises:
         OutputError: the place cannot be written to.
     """
-    partial = path.with_name(path.name + PARTIAL)
+    partial, old = (path.with_name(path.name + suffix) for suffix in (PARTIAL, f".old{PARTIAL}"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial, old)
         partial.mkdir()
         yield partial
-        if path.exists():
-            shutil.rmtree(path)
+        if path.is_dir():
+            path.rename(old)
         partial.rename(path)
     except OSError as error:
         raise OutputError(f"{path}: must be writable, got {error.strerror or error}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if old.is_dir() and not path.exists():  # nothing took its place
+            old.rename(path)
+        _remove(partial, old)
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_writable(path: Path) -> None:

@@ -6,6 +6,7 @@ DynTransNetError
 ├── ScanError          a scan or mask cannot be used
 │   └── DatasetError   some cases of a dataset cannot be used; all are listed
 ├── OutputError        a result cannot be written where it was asked for
+├── WorkerError        a process that shared the work was killed
 ├── ModelError         a model folder is incomplete, damaged or does not fit
 ├── TrainingError      a training cannot go on; what it had learned is kept
 ├── QualityGateError   a model is not good enough to register
@@ -70,6 +71,10 @@ class DatasetError(ScanError):
 
 class OutputError(DynTransNetError):
     """A result cannot be written where it was asked for."""
+
+
+class WorkerError(DynTransNetError):
+    """A process that shared the work was killed."""
 
 
 class ModelError(DynTransNetError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from dyntransnet.imaging.scan import Affine, Voxels, spacing_of
 
@@ -63,9 +63,32 @@ class Placement:
         """Bring a scan's voxels to the network's grid."""
         return np.ascontiguousarray(resample(voxels, self.to_grid).transpose(self.order))
 
+    def half_filled_by(self, inside: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "_ _ _"]:
+        """Where a mask fills half of a network voxel; what it cannot reach is not computed."""
+        found = np.zeros([len(matrix) for matrix in self.to_grid], bool)
+        if inside.any():
+            box = _box_of(inside)
+            reaching = [matrix[:, cut] for matrix, cut in zip(self.to_grid, box, strict=True)]
+            reached = [_span(matrix.any(axis=1)) for matrix in reaching]
+            x, y, z = (matrix[cut].copy() for matrix, cut in zip(reaching, reached, strict=True))
+            found[tuple(reached)] = resample(inside[box].astype(np.int16), (x, y, z)) >= 0.5
+        return np.ascontiguousarray(found.transpose(self.order))
+
     def on_scan_axes(self, volume: Volume) -> Volume:
         """Turn a network volume to the scan's axis order, still at network spacing."""
         return volume.transpose(np.argsort(self.order))
+
+
+def _box_of(inside: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box that holds all of a mask."""
+    x, y, z = (_span(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
+    return x, y, z
+
+
+def _span(hits: np.ndarray) -> slice:
+    """From the first hit to the last."""
+    places = np.flatnonzero(hits)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def orientation_of(affine: Affine) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

@@ -1,5 +1,7 @@
 """One 3D image from a file, by SimpleITK, once its header has shown that it can be one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -21,14 +23,38 @@ def read_image(path: Path, case: str, shown: str) -> sitk.Image:
         ScanError: the file is missing, damaged, of another format, larger than any scan,
             or not one 3D image of real numbers.
     """
+    with _told(path, case, shown):
+        if path.name.lower().endswith(SUFFIXES):
+            check_nifti(path, case, shown)
+        return _checked_reader(path, case).Execute()
+
+
+def read_information(path: Path, case: str, shown: str) -> sitk.ImageFileReader:
+    """Read of an image what comes before its voxels, and check nothing else.
+
+    Args:
+        path: the file.
+        case: who, in messages.
+        shown: what they call the file.
+
+    Returns:
+        What answers for size, spacing and type as the image itself would.
+
+    Raises:
+        ScanError: as ``read_image``, where the header shows it.
+    """
+    with _told(path, case, shown):
+        return _checked_reader(path, case)
+
+
+@contextmanager
+def _told(path: Path, case: str, shown: str) -> Iterator[None]:
+    """Turn what ITK and the system say of a file into one line."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else f"no {shown}"
         raise ScanError(f"{case}: file must exist, got {found}", code="file-missing")
     try:
-        if path.name.lower().endswith(SUFFIXES):
-            check_nifti(path, case, shown)
-        reader = _checked_reader(path, case)
-        return reader.Execute()
+        yield
     except RuntimeError as error:
         code = "affine-sheared" if "orthonormal" in str(error) else "unreadable"
         cause = cause_of(error).replace(str(path), shown)
@@ -64,9 +90,10 @@ def _checked_reader(path: Path, case: str) -> sitk.ImageFileReader:
     if reader.GetNumberOfComponents() != 1 or "vector" in kind or "complex" in kind:
         code = "voxels-complex" if "complex" in kind else "voxels-color"
         raise ScanError(f"{case}: voxels must be real numbers, got {kind}", code=code)
-    check_size(reader.GetSize(), _bytes_of(reader.GetPixelID()), case)
+    check_size(reader.GetSize(), bytes_of(reader.GetPixelID()), case)
     return reader
 
 
-def _bytes_of(pixel_id: int) -> int:
+def bytes_of(pixel_id: int) -> int:
+    """What one value of a voxel takes."""
     return int(sitk.Image([1, 1, 1], pixel_id).GetSizeOfPixelComponent())

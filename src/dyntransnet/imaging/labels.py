@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from dyntransnet.contract import Label
 from dyntransnet.errors import ScanError
@@ -38,9 +38,8 @@ def to_labels(values: np.ndarray, numbering: Numbering, case: str) -> UInt8[np.n
     Raises:
         ScanError: there are others, and they are to be refused.
     """
-    labels = np.zeros_like(values, np.uint8)
-    labels[np.isin(values, numbering.liver)] = Label.LIVER
-    labels[np.isin(values, numbering.tumor)] = Label.TUMOR
+    liver, tumor = _among(values, numbering.liver), _among(values, numbering.tumor)
+    labels = liver * np.uint8(Label.LIVER) + tumor * np.uint8(Label.TUMOR)
     if numbering.others == "refused" and not ((labels > 0) | (values == 0)).all():
         known = (int(Label.BACKGROUND), *numbering.liver, *numbering.tumor)
         shown = ", ".join(f"{value:g}" for value in np.unique(values)[:SHOWN])
@@ -48,6 +47,14 @@ def to_labels(values: np.ndarray, numbering: Numbering, case: str) -> UInt8[np.n
             f"{case}: labels must be {_listed(known)}, got {shown}", code="label-unknown"
         )
     return labels
+
+
+def _among(values: np.ndarray, known: tuple[int, ...]) -> Bool[np.ndarray, "x y z"]:
+    """Where a value is one of a few; np.isin takes ten times as long on a turned array."""
+    found = np.zeros_like(values, bool)
+    for value in known:
+        found |= values == value
+    return found
 
 
 def _listed(known: tuple[int, ...]) -> str:

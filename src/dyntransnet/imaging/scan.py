@@ -5,6 +5,7 @@ SimpleITK reads and writes; its [z, y, x] arrays and LPS world end here.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,7 +13,7 @@ from jaxtyping import Float32, Float64, Int16, UInt8
 
 from dyntransnet.atomic import new_file
 from dyntransnet.errors import OutputError, ScanError
-from dyntransnet.imaging.images import cause_of, read_image
+from dyntransnet.imaging.images import bytes_of, cause_of, read_image, read_information
 from dyntransnet.imaging.labels import OURS, Numbering, to_labels
 
 READABLE = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
@@ -55,6 +56,21 @@ class Mask:
     def voxel_ml(self) -> float:
         """Volume of one voxel in milliliters."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A scan before its voxels are read.
+
+    Attributes:
+        shape: voxels along each axis.
+        affine: voxel index to RAS+ millimeters.
+        voxel_bytes: what each takes in the file.
+    """
+
+    shape: tuple[int, ...]
+    affine: Affine
+    voxel_bytes: int
 
 
 def spacing_of(affine: Affine) -> tuple[float, float, float]:
@@ -117,6 +133,17 @@ def read_mask(path: Path, case: str | None = None, numbering: Numbering = OURS) 
     array, affine = _read(path, case)
     check_finite(array, case)
     return Mask(to_labels(array, numbering, case), affine)
+
+
+def read_outline(path: Path, case: str | None = None) -> Outline:
+    """Read what a scan's header says of it, without its voxels.
+
+    Raises:
+        ScanError: as ``read_scan``, where the header shows it.
+    """
+    case = case or case_id_of(path)
+    header = read_information(path, case, case + suffix_of(path, READABLE))
+    return Outline(header.GetSize(), _affine_of(header), bytes_of(header.GetPixelID()))
 
 
 def to_voxels(array: np.ndarray, case: str) -> Voxels:
@@ -188,7 +215,8 @@ def _fits_int16(array: np.ndarray) -> bool:
     return bool(array.min() >= limits.min and array.max() <= limits.max)
 
 
-def _affine_of(image: sitk.Image) -> Affine:
+def _affine_of(image: Any) -> Affine:
+    """Of an image, or of the reader that has seen its header."""
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()

@@ -8,10 +8,8 @@ nothing is written but the list of what is wrong; or they are left out and named
 import json
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from dyntransnet.imaging.layouts import Case, find_cases
 from dyntransnet.imaging.layouts.finding import AUTO, detect
 from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import Mask, Scan, spacing_of, write_mask, write_scan
+from dyntransnet.workers import in_processes
 
 Row = dict[str, Any]
 
@@ -64,6 +63,7 @@ def run(
         DatasetError: some cases break a rule and are to stop it, or none is left; all are
             listed.
         OutputError: the cases or the manifest cannot be written.
+        WorkerError: a process that read cases was killed.
     """
     for path in filter(None, (manifest, problems)):
         check_writable(path)
@@ -75,6 +75,7 @@ def run(
         _write_problems(found, problems)
         if not taken or (params.on_problem == "stop" and any(each.stops for each in found)):
             raise _refused(source, found)
+        manifest.unlink(missing_ok=True)  # whoever is killed here leaves none of other cases
     layout = detect(source) if params.layout == AUTO else params.layout
     content = _content(taken, found, alike, layout, params.modality)
     with new_file(manifest) as path:
@@ -95,9 +96,7 @@ def _listed(source: Path, params: IngestParams, problems: Path | None) -> list[C
 
 
 def _take_all(cases: Sequence[Case], folder: Path) -> tuple[list[Taken], list[Problem]]:
-    # Spawned, not forked: forking a process that has threads can hang.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        results = list(pool.map(partial(_take, folder=folder), cases))
+    results = in_processes(partial(_take, folder=folder), cases, who="ingest")
     taken = [one for one, _ in results if one is not None]
     return taken, [problem for _, found in results for problem in found]
 
