@@ -83,6 +83,7 @@ def train_params(**changes) -> TrainParams:
     """Ours, with a small patch and few steps."""
     values = yaml.safe_load(OURS.read_text())["train"] | {
         "patch_size": (12, 20, 16),
+        "tile_size": None,
         "steps": 6,
         "validate_every": 3,
         "save_every": 3,

@@ -122,6 +122,7 @@ class TrainParams(Section):
     batch_size: PositiveInt
     accumulate: PositiveInt
     patch_size: tuple[PositiveInt, PositiveInt, PositiveInt]
+    tile_size: tuple[PositiveInt, PositiveInt, PositiveInt] | None
     tumor_share: float = Field(ge=0, le=1)
     liver_share: float = Field(ge=0, le=1)
     loss: Literal["dice_bce", "dice_focal", "dice", "dice_tversky"]
@@ -147,6 +148,11 @@ class TrainParams(Section):
         if (self.steps is None) == (self.budget_minutes is None):
             raise ValueError("one of steps and budget_minutes must be given")
         return self
+
+    @property
+    def tile(self) -> tuple[int, int, int]:
+        """Voxels of a window in inference."""
+        return self.tile_size or self.patch_size
 
 
 class EvaluateParams(Section):

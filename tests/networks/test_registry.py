@@ -98,6 +98,27 @@ def test_rejected_patch_is_told_what_fits(name, patch_size, message):
         build(spec(name), patch_size)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_fit_tiles_of_another_size_or_tiles_are_refused(name):
+    wanted = small(name)
+    patch, tile = patch_of(wanted), tuple(2 * edge for edge in patch_of(wanted))
+    learned, served = build(wanted, patch).eval(), build(wanted, tile).eval()
+    if NETWORKS[name].has_one_size:
+        with pytest.raises(RuntimeError, match="size mismatch"):
+            served.load_state_dict(learned.state_dict())
+        with pytest.raises(ParamsError, match=f"tile_size: must be null for {name}"):
+            check_sizes(wanted, patch, tile)
+        check_sizes(wanted, patch, patch)
+    else:
+        served.load_state_dict(learned.state_dict())
+        check_sizes(wanted, patch, tile)
+
+
+def test_a_tile_that_cannot_be_divided_is_refused():
+    with pytest.raises(ParamsError, match=r"train\.tile_size: must be multiples of 16 for vnet"):
+        check_sizes(spec("vnet"), (32, 48, 16), (32, 48, 24))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "multiples"),
     [

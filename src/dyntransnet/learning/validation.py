@@ -50,7 +50,7 @@ def _score(
         case.image.astype(np.float32),
         predict,
         classes=len(CLASSES),
-        patch_size=params.patch_size,
+        patch_size=params.tile,
         overlap=params.overlap,
         padding=case.air,
     )

@@ -56,6 +56,7 @@ class Entry:
         not_exportable: why there is no ONNX of it; empty where there is.
         is_linear: whether what it costs is a multiple of its voxels, so that a small patch
             tells it; for networks of so many steps that counting all takes minutes.
+        has_one_size: whether its weights fit the patch that it was built for alone.
     """
 
     factory: Callable[..., nn.Module]
@@ -64,6 +65,7 @@ class Entry:
     source: str
     not_exportable: str = ""
     is_linear: bool = False
+    has_one_size: bool = False
 
 
 def dyntransnet(preset: dict[str, Any]) -> Entry:
@@ -95,12 +97,12 @@ NETWORKS = {
     "dyntransnet_base": dyntransnet({}),
     "dyntransnet_tiny": dyntransnet(TINY),
     "dyntransnet_global_p4": dyntransnet(GLOBAL_P4),
-    "unetr": Entry(peers.unetr, 16, MONAI, ARXIV + "2103.10504"),
+    "unetr": Entry(peers.unetr, 16, MONAI, ARXIV + "2103.10504", has_one_size=True),
     "swin_unetr": Entry(peers.swin_unetr, 32, MONAI, ARXIV + "2201.01266"),
     "segresnet": Entry(peers.segresnet, 8, MONAI, ARXIV + "1810.11654"),
     "dynunet": Entry(peers.dynunet, 16, MONAI, ARXIV + "1809.10486"),
     "vnet": Entry(peers.vnet, 16, MONAI, ARXIV + "1606.04797"),
-    "vit_autoenc": Entry(peers.vit_autoenc, 16, MONAI, ARXIV + "2010.11929"),
+    "vit_autoenc": Entry(peers.vit_autoenc, 16, MONAI, ARXIV + "2010.11929", has_one_size=True),
     "unet3d": Entry(peers.unet3d, 16, MONAI, "https://doi.org/10.1007/978-3-030-12029-0_40"),
     "unet_plus_plus": Entry(peers.unet_plus_plus, 16, MONAI, ARXIV + "1807.10165"),
     "attention_unet": Entry(peers.attention_unet, 16, MONAI, ARXIV + "1804.03999"),
@@ -130,14 +132,24 @@ def build(spec: NetworkSpec, patch_size: Triple) -> nn.Module:
         ParamsError: the name is unknown, an option is unknown or out of range, or the
             network cannot divide the patch.
     """
-    multiples = multiple_of(spec)
-    if any(edge % multiple for edge, multiple in zip(patch_size, multiples, strict=True)):
-        raise ParamsError(
-            f"train.patch_size: must be multiples of {shown(multiples)} for {spec.name}, "
-            f"got {patch_size}"
-        )
+    _check_divides(spec, "patch_size", patch_size)
     with _options_at_fault(spec):
         return NETWORKS[spec.name].factory(patch_size=patch_size, **spec.options)
+
+
+def check_sizes(spec: NetworkSpec, patch_size: Triple, tile_size: Triple) -> None:
+    """Tell before any work whether a network can learn from patches and answer for tiles.
+
+    Raises:
+        ParamsError: it cannot divide one of them, or has weights for one size alone.
+    """
+    _check_divides(spec, "patch_size", patch_size)
+    _check_divides(spec, "tile_size", tile_size)
+    if _entry(spec).has_one_size and tile_size != patch_size:
+        raise ParamsError(
+            f"train.tile_size: must be null for {spec.name}, whose weights fit patches of "
+            f"{patch_size} alone, got {tile_size}"
+        )
 
 
 def multiple_of(spec: NetworkSpec) -> Triple:
@@ -167,6 +179,14 @@ def check_exportable(spec: NetworkSpec) -> None:
     """
     if reason := _entry(spec).not_exportable:
         raise ModelError(f"{spec.name}: must be exportable to ONNX, got {reason}")
+
+
+def _check_divides(spec: NetworkSpec, key: str, size: Triple) -> None:
+    multiples = multiple_of(spec)
+    if any(edge % multiple for edge, multiple in zip(size, multiples, strict=True)):
+        raise ParamsError(
+            f"train.{key}: must be multiples of {shown(multiples)} for {spec.name}, got {size}"
+        )
 
 
 def _entry(spec: NetworkSpec) -> Entry:

@@ -30,6 +30,7 @@ from dyntransnet.learning.loop import Log, fit, start_state, steps_within
 from dyntransnet.learning.memory import check_fits, peak_bytes
 from dyntransnet.learning.processes import Team, joined
 from dyntransnet.lineage import DataVersion, read_lock
+from dyntransnet.networks.registry import check_sizes
 from dyntransnet.scoring.overlap import CLASSES
 from dyntransnet.tracking import log_data, training_run
 
@@ -65,6 +66,7 @@ def run(
     with joined() as team:
         team.check_divides(params.batch_size)
         cohort = Cohort.open(cache, splits, params.fold)
+        check_sizes(network, params.patch_size, params.tile)
         contract = _contract(cache, manifest, network, params)
         check_fits(contract.network, params, team)
         key = resume_key(params, network, contract, splits.read_text(), _code_hash(), team.size)
@@ -147,7 +149,7 @@ def _contract(cache: Path, manifest: Path, network: NetworkSpec, params: TrainPa
         network=network,
         modality=grid.intensity.modality,
         spacing_mm=grid.spacing_mm,
-        patch_size=params.patch_size,
+        patch_size=params.tile,
         intensity=grid.intensity,
         overlap=params.overlap,
         manifest_sha256=sha256_of(manifest),
