@@ -10,6 +10,7 @@ from dyntransnet.networks.registry import (
     NETWORKS,
     Entry,
     build,
+    check_sizes,
     check_exportable,
     multiple_of,
 )

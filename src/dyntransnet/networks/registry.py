@@ -109,7 +109,9 @@ NETWORKS = {
     "mednext": Entry(peers.mednext, 16, MONAI, ARXIV + "2303.09975"),
     "deeplabv3_plus": Entry(slices.deeplabv3_plus, (16, 16, 1), SMP, ARXIV + "1802.02611"),
     "unet2d": Entry(slices.unet2d, (32, 32, 1), SMP, ARXIV + "1505.04597"),
-    "hiformer": Entry(hiformer.hiformer, HIFORMER_MULTIPLE, OWN, ARXIV + "2207.08518"),
+    "hiformer": Entry(
+        hiformer.hiformer, HIFORMER_MULTIPLE, OWN, ARXIV + "2207.08518", has_one_size=True
+    ),
     "lightm_unet": Entry(
         lightm_unet.lightm_unet,
         stages_of_lightm,
