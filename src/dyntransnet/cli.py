@@ -201,6 +201,14 @@ def _slowdown(baseline: Path, candidate: Path) -> float:
 
 
 @app.command()
+def regression(out: Out) -> None:
+    """Train shortly on small phantoms, and score; for the gate."""
+    from dyntransnet import regression as training
+
+    training.run(out, Params.load())
+
+
+@app.command()
 def cases(source: Source) -> None:
     """List a dataset's cases, the patient of each, and where it lies; nothing is stored."""
     from dyntransnet.imaging.layouts import find_cases

@@ -27,29 +27,24 @@ def slowdown(baseline: Path, candidate: Path) -> float:
     return after_s / before_s
 
 
-def seconds_per_scan(
-    models: Sequence[Path],
-    runtime: str,
-    *,
-    field_mm: tuple[float, float, float] = FIELD_MM,
-    rounds: int = ROUNDS,
-) -> list[float]:
+def seconds_per_scan(models: Sequence[Path], runtime: str) -> list[float]:
     """Seconds from a scan to its mask, for each of several models.
 
     Args:
         models: folders that ``export`` or ``publish`` wrote.
         runtime: a key of ``RUNTIMES``, the same for all.
-        field_mm: edges of the scan, which all segment in turns; a model with smaller
-            windows or a finer grid takes more of them, and that is part of its time.
-        rounds: the fastest counts.
+
+    Returns:
+        For each the fastest of ``ROUNDS`` that all took in turns. A model with smaller
+        windows or a finer grid takes more windows, which is part of its time.
 
     Raises:
         ModelError: a folder is incomplete or damaged.
     """
     loaded = [load(folder, runtime) for folder in models]
-    scan = _noise(field_mm)
-    taken = np.full((rounds, len(loaded)), np.inf)
-    for turn in range(rounds):
+    scan = _noise()
+    taken = np.full((ROUNDS, len(loaded)), np.inf)
+    for turn in range(ROUNDS):
         for index, (predict, contract) in enumerate(loaded):
             begun_s = time.perf_counter()
             segment(scan, predict, contract)
@@ -57,7 +52,7 @@ def seconds_per_scan(
     return [float(seconds) for seconds in taken.min(axis=0)]
 
 
-def _noise(field_mm: tuple[float, float, float]) -> Scan:
-    shape = [round(edge / step) for edge, step in zip(field_mm, SPACING_MM, strict=True)]
+def _noise() -> Scan:
+    shape = [round(edge / step) for edge, step in zip(FIELD_MM, SPACING_MM, strict=True)]
     hu = np.random.default_rng(0).normal(50, 60, shape)
     return Scan("noise", hu.astype(np.int16), np.diag([*SPACING_MM, 1.0]))
