@@ -9,11 +9,13 @@ REAL := 'split.test_cases=[volume-5]' 'split.same_patient=[[volume-0,volume-1]]'
 	'preprocess.spacing_mm=[2.5,2.5,2.5]' train.fold=all train.steps=1000 train.validate_every=250 \
 	register.model=dyntransnet-liver-$(NAME) register.min_dice_tumor=0
 BASE ?= origin/main
+# In a GitHub workflow a table is shown on the page of the run, too.
+SHOW = if [ -n "$$GITHUB_STEP_SUMMARY" ] && [ -f $(1) ]; then cat $(1) >> "$$GITHUB_STEP_SUMMARY"; fi
 export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath mlflow.db)
 
-.PHONY: help install demo real study mlflow serve publish gate check test lock bench-peers clean
+.PHONY: help install demo real study mlflow serve publish gate regression check test lock bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,10 +54,17 @@ serve: install ## serve the published model on this machine
 publish: install ## put what holds the alias in MLflow into model_repository
 	dvc repro --single-item --force publish
 
-gate: install ## fail if Dice fell against the metrics committed at BASE
+gate: install ## refuse if Dice may have fallen against the scores committed at BASE, case by case
 	@mkdir -p build
-	git show $(BASE):reports/evaluate/metrics.json > build/base-metrics.json
-	dyntransnet gate build/base-metrics.json reports/evaluate/metrics.json
+	git show $(BASE):reports/evaluate/cases.csv > build/base.csv
+	@dyntransnet gate build/base.csv reports/evaluate --patients data/splits.json \
+		--parity reports/export/parity.json --markdown build/gate.md; \
+		code=$$?; $(call SHOW,build/gate.md); exit $$code
+
+regression: install ## train shortly on small phantoms and hold the scores against regression/cases.csv
+	cd regression && dyntransnet regression --out ../build/regression
+	@cd regression && dyntransnet gate cases.csv ../build/regression --markdown ../build/regression.md; \
+		code=$$?; $(call SHOW,../build/regression.md); exit $$code
 
 check: install ## ruff, mypy --strict, import rules
 	ruff check .

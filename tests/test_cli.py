@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from builders import case_of, save_lits
 from dyntransnet.atomic import sha256_of
 from dyntransnet.cli import app
 from dyntransnet.imaging.scan import write_mask, write_scan
+from gates import save, tumors
+from models import save_model, threshold_model
 from versions import row_of
 
 ROOT = Path(__file__).parents[1]
@@ -139,22 +142,28 @@ def test_scores_are_printed_and_written(tmp_path):
     assert found["scores"]["liver"]["dice"]["mean"] == 1
 
 
-def test_scores_need_no_training_stack(tmp_path):
-    write_mask(case_of()[1], tmp_path / "truth" / "a.nii.gz")
+def without(absent: tuple[str, ...], *arguments: str, cwd: Path) -> tuple[int, str]:
+    """The command line where some packages are not installed: exit code and errors."""
     code = (
         "import sys\n"
-        "absent = 'torch', 'monai', 'mlflow', 'dvc', 'matplotlib', 'surface_distance'\n"
         "class NotInstalled:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] in absent: raise ModuleNotFoundError(name)\n"
+        f"        if name.split('.')[0] in {absent}: raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, NotInstalled())\n"
-        "sys.argv = ['dyntransnet', 'score', 'truth', 'truth', *sys.argv[1:]]\n"
+        f"sys.argv = ['dyntransnet', *{arguments}]\n"
         "from dyntransnet.cli import main; main()"
     )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def test_scores_need_no_training_stack(tmp_path):
+    write_mask(case_of()[1], tmp_path / "truth" / "a.nii.gz")
+    absent = "torch", "monai", "mlflow", "dvc", "matplotlib", "surface_distance"
     for options in ([], ["--convention", "lits"]):
-        command = [sys.executable, "-c", code, *options]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+        arguments = ("score", "truth", "truth", *options)
+        assert without(absent, *arguments, cwd=tmp_path) == (0, "")
 
 
 def test_masks_that_cannot_be_scored_are_one_line_each(tmp_path):
@@ -205,3 +214,54 @@ def test_an_unknown_variant_of_a_study_is_one_line(tmp_path):
     finished = run("train", *inputs, *places, "--variant", "huge", cwd=tmp_path)
     assert error_of(finished).startswith("variant must be one of full, baseline, ")
     assert error_of(finished).endswith("got 'huge'")
+
+
+@pytest.fixture
+def gated(tmp_path) -> Path:
+    """A folder with params.yaml and two evaluations, the second a little better."""
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    save(tmp_path / "old", tumors(0.5, 0.6, 0.7))
+    save(tmp_path / "new", tumors(0.55, 0.6, 0.7))
+    return tmp_path
+
+
+def test_a_change_that_keeps_its_dice_passes_the_gate(gated):
+    done = run("gate", "old", "new/cases.csv", "--markdown", "out/gate.md", cwd=gated)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("gate: passed; liver 0.9000 -> 0.9000, ")
+    assert "| tumor | 3 (3) | 0.6000 | 0.6167 |" in (gated / "out/gate.md").read_text()
+
+
+def test_a_change_that_loses_dice_is_refused_in_one_line(gated):
+    save(gated / "new", tumors(0.55, 0.6, 0.3))
+    done = run("gate", "old", "new", "--markdown", "gate.md", cwd=gated)
+    assert error_of(done).startswith("gate: refused: Dice tumor must not fall by more than 0.1, ")
+    assert "### Dice gate: refused" in (gated / "gate.md").read_text()
+
+
+def test_a_gate_without_a_baseline_is_one_line(gated):
+    done = run("gate", "gone", "new", "--markdown", "gate.md", cwd=gated)
+    assert error_of(done) == "gone: must be readable, got No such file or directory"
+    assert (gated / "gate.md").read_text().startswith("### Dice gate: no verdict")
+
+
+def test_the_gate_holds_parity_to_the_limits_of_export(gated):
+    row = {"max_difference": 0.01, "dice_min": 1.0}
+    (gated / "parity.json").write_text(json.dumps({"runtimes": {"openvino": row}}))
+    done = run("gate", "old", "new", "--parity", "parity.json", cwd=gated)
+    rule = "gate: refused: openvino logits must be within 0.0001 of torch's, got 0.01"
+    assert error_of(done) == rule
+
+
+def test_the_gate_times_models_side_by_side(gated):
+    for name in ("before", "after"):
+        save_model(gated / name, threshold_model(0.2, 0.7))
+    done = run("gate", "old", "new", "--models", "before", "after", cwd=gated)
+    assert "times the baseline's seconds for a scan, at most 1.5" in done.stdout
+    done = run("gate", "old", "new", "--models", "before", "gone", cwd=gated)
+    assert error_of(done).startswith("gone")
+
+
+def test_the_gate_needs_no_training_stack(gated):
+    absent = "torch", "monai", "mlflow", "dvc", "matplotlib", "onnxruntime", "openvino"
+    assert without(absent, "gate", "old", "new", cwd=gated) == (0, "")

@@ -36,7 +36,31 @@ def test_every_step_of_a_workflow_is_a_makefile_target(workflow):
 
 def test_ci_runs_what_a_person_runs():
     (line,) = re.findall(r"^make (.+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
-    assert line.split() == ["install", "check", "test"]
+    assert line.split() == ["install", "check", "test", "regression"]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_job_that_may_write_runs_nothing_of_the_repository(workflow):
+    """Of a pull request it could be anything; only GitHub's own actions are trusted."""
+    content = yaml.safe_load(workflow.read_text())
+    assert content["permissions"] == {"contents": "read"}
+    assert "pull_request_target" not in content[True]  # how YAML reads the key "on"
+    for job in content["jobs"].values():
+        uses = [step.get("uses", "") for step in job["steps"]]
+        if "permissions" in job:
+            assert job["permissions"] == {"pull-requests": "write"}
+            assert all(name.startswith(("actions/download-", "actions/github-")) for name in uses)
+            assert "head.repo.full_name == github.repository" in job["if"]
+
+
+def test_the_table_of_the_gate_is_posted_from_where_it_is_written():
+    makefile = (ROOT / "Makefile").read_text()
+    (written,) = re.findall(r"reports/evaluate .*?--markdown (\S+);", makefile, re.DOTALL)
+    jobs = yaml.safe_load((ROOT / ".github/workflows/pipeline.yaml").read_text())["jobs"]
+    kept = [step["with"] for step in jobs["pipeline"]["steps"] if "upload" in step.get("uses", "")]
+    assert written in [one["path"] for one in kept if one["name"] == "gate"]
+    script = jobs["comment"]["steps"][-1]["with"]["script"]
+    assert f"readFileSync('{Path(written).name}'" in script
 
 
 def test_the_readme_names_only_targets_and_commands_that_exist():

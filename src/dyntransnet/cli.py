@@ -33,6 +33,7 @@ Out = Annotated[Path, typer.Option(help="Where the result goes.", show_default=F
 ReportFolder = Annotated[
     Path, typer.Option(help="Folder for the stage's report.", show_default=False)
 ]
+PatientFile = Annotated[Path, typer.Option(help="What split wrote.", show_default=False)]
 RunFile = Annotated[Path, typer.Option(help="run.json of the training.", show_default=False)]
 
 
@@ -123,12 +124,19 @@ def export(checkpoint: Source, cache: Source, out: Out, report: ReportFolder) ->
 
 @app.command()
 def register(
-    model: Source, evaluation: Source, parity: Source, cases: Source, run: RunFile, out: Out
+    model: Source,
+    evaluation: Source,
+    parity: Source,
+    cases: Source,
+    patients: PatientFile,
+    run: RunFile,
+    out: Out,
 ) -> None:
     """Put the model into the registry; the gate decides who is champion."""
     from dyntransnet.stages import register as stage
 
-    stage.run(model, evaluation, parity, cases, run=run, out=out, params=Params.load().register_)
+    files = {"patients": patients, "run": run, "out": out}
+    stage.run(model, evaluation, parity, cases, **files, params=Params.load().register_)
 
 
 @app.command()
@@ -154,13 +162,50 @@ def compare(
 
 @app.command()
 def gate(
-    base: Annotated[Path, typer.Argument(help="metrics.json to be held against.")],
-    metrics: Annotated[Path, typer.Argument(help="metrics.json of this change.")],
+    baseline: Annotated[Path, typer.Argument(help="Evaluation to hold against, or its cases.csv.")],
+    candidate: Annotated[Path, typer.Argument(help="Evaluation of the change, or its cases.csv.")],
+    patients: Annotated[
+        Path | None, typer.Option(help="JSON with each case's patient, as split writes it.")
+    ] = None,
+    parity: Annotated[
+        Path | None, typer.Option(help="parity.json of the change, held to export's limits.")
+    ] = None,
+    models: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Exported models of both, timed side by side.", metavar="OLD NEW"),
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="File for the table.")] = None,
 ) -> None:
-    """Fail when Dice fell, as register would refuse."""
-    from dyntransnet.scoring import gate as rules
+    """Refuse a change that may have lowered Dice, by the rules of register."""
+    from dyntransnet.scoring import gatekeeper
+    from dyntransnet.scoring.gate import Rules
+    from dyntransnet.scoring.parity import ParityLimits, read_parity
 
-    print(rules.compare_files(base, metrics, max_drop=Params.load().register_.max_dice_drop))
+    params = Params.load()
+    limits = ParityLimits(params.export.max_difference, params.export.min_dice)
+    gatekeeper.run(
+        baseline,
+        candidate,
+        Rules(**params.register_.model_dump(exclude={"model", "alias"})),
+        patients=patients,
+        parity=read_parity(parity, limits) if parity else None,
+        slowdown=_slowdown(*models) if models else None,
+        markdown=markdown,
+    )
+
+
+def _slowdown(baseline: Path, candidate: Path) -> float:
+    from dyntransnet.runtimes.latency import slowdown
+
+    return slowdown(baseline, candidate)
+
+
+@app.command()
+def regression(out: Out) -> None:
+    """Train shortly on small phantoms, and score; for the gate."""
+    from dyntransnet import regression as training
+
+    training.run(out, Params.load())
 
 
 @app.command()

@@ -207,6 +207,13 @@ class ExportParams(Section):
     min_dice: float = Field(ge=0, le=1)
 
 
+class MarginParams(Section):
+    """How far the Dice of each class may fall."""
+
+    liver: float = Field(ge=0, le=1)
+    tumor: float = Field(ge=0, le=1)
+
+
 class RegisterParams(Section):
     """The gate between a trained model and the alias that is served."""
 
@@ -214,7 +221,9 @@ class RegisterParams(Section):
     alias: str
     min_dice_liver: float = Field(ge=0, le=1)
     min_dice_tumor: float = Field(ge=0, le=1)
-    max_dice_drop: float = Field(ge=0, le=1)
+    margin: MarginParams
+    confidence: float = Field(gt=0.5, lt=1)
+    max_slowdown: float = Field(ge=1)
 
 
 class PublishParams(Section):

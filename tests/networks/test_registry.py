@@ -10,8 +10,8 @@ from dyntransnet.networks.registry import (
     NETWORKS,
     Entry,
     build,
-    check_sizes,
     check_exportable,
+    check_sizes,
     multiple_of,
 )
 

@@ -130,6 +130,16 @@ def test_the_report_carries_volumes_and_the_model_that_answered(workspace, serve
     assert found.report["model_sha256"] == sha256_of(workspace.path / "models/onnx/model.onnx")
 
 
+def test_the_gate_finds_a_model_no_worse_than_itself(workspace):
+    told = workspace.run(
+        *("dyntransnet", "gate", "reports/evaluate", "reports/evaluate/cases.csv"),
+        *("--patients", "data/splits.json", "--parity", "reports/export/parity.json"),
+        *("--models", "models/onnx", "model_repository/dyntransnet/1"),
+    )
+    assert "parity with torch: onnxruntime, openvino" in told
+    assert "times the baseline's seconds for a scan" in told
+
+
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
@@ -180,7 +190,8 @@ def test_without_a_champion_a_refused_model_stops_the_pipeline(workspace, regist
     output = workspace.run(
         *("dyntransnet", "register", "models/onnx", "reports/evaluate"),
         *("reports/export/parity.json", "data/cases"),
-        *("--run", "reports/train/run.json", "--out", "build/receipt.json"),
+        *("--patients", "data/splits.json", "--run", "reports/train/run.json"),
+        *("--out", "build/receipt.json"),
         code=1,
     )
     assert "error: dyntransnet-liver version 1: Dice liver must be at least 1.0" in output

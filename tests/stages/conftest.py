@@ -7,11 +7,13 @@ from registry import CASES, Bench
 
 from builders import case_of
 from dyntransnet.imaging.scan import write_mask, write_scan
+from dyntransnet.runtimes import latency
 from dyntransnet.scoring import trial
 
 
 @pytest.fixture
-def bench(workplace: Path) -> Bench:
+def bench(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(latency, "FIELD_MM", (60.0, 70.0, 50.0))
     for seed, name in enumerate(CASES):
         scan, mask = case_of(seed=seed)
         write_scan(scan, workplace / "cases" / name / trial.SCAN_FILE)

@@ -7,15 +7,25 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from dyntransnet.config import RegisterParams
+from dyntransnet.config import MarginParams, RegisterParams
+from dyntransnet.imaging.scan import read_mask
 from dyntransnet.scoring import trial
+from dyntransnet.scoring.metrics import score_case
+from dyntransnet.scoring.overlap import Row
+from dyntransnet.scoring.records import write_cases
 from dyntransnet.stages import register
 from dyntransnet.tracking import connect, training_run
 from models import save_model, threshold_model
 
 CASES = ["volume-0", "volume-1"]
 PARAMS = RegisterParams(
-    model="liver", alias="champion", min_dice_liver=0.6, min_dice_tumor=0.4, max_dice_drop=0.02
+    model="liver",
+    alias="champion",
+    min_dice_liver=0.6,
+    min_dice_tumor=0.4,
+    margin=MarginParams(liver=0.02, tumor=0.02),
+    confidence=0.95,
+    max_slowdown=1000.0,
 )
 
 
@@ -32,7 +42,7 @@ class Bench:
 
     def register(
         self,
-        dices: tuple[float | None, float | None],
+        dices: tuple[float, float],
         *,
         name: str = "model",
         low: float = 0.18,
@@ -44,23 +54,28 @@ class Bench:
         place = self.root / name
         save_model(place / "onnx", threshold_model(low, 0.72))
         (place / "parity.json").write_text("{}")
-        metrics = {
-            part: {"dice": dice} for part, dice in zip(("liver", "tumor"), dices, strict=True)
-        }
-        (place / "metrics.json").write_text(json.dumps(metrics))
+        write_cases({case: self.scores(case, dices) for case in CASES}, place / "cases.csv")
         known = {"cases": CASES, "sha256": test_set or self.test_set()}
         (place / "test_set.json").write_text(json.dumps(known))
+        (place / "splits.json").write_text(json.dumps({"patients": {c: c for c in CASES}}))
         (place / "run.json").write_text(json.dumps({"run_id": run_id or self.train()}))
         register.run(
             place / "onnx",
             place,
             place / "parity.json",
             self.root / "cases",
+            patients=place / "splits.json",
             run=place / "run.json",
             out=self.root / "registered.json",
             params=params,
         )
         return json.loads((self.root / "registered.json").read_text())
+
+    def scores(self, case: str, dices: tuple[float, float]) -> dict[str, Row]:
+        """The case's own volumes, with a Dice that was made up."""
+        truth = read_mask(self.root / "cases" / case / trial.MASK_FILE)
+        rows = score_case(truth, truth)
+        return {name: {**rows[name], "dice": dice} for name, dice in zip(rows, dices, strict=True)}
 
     def train(self) -> str:
         with training_run("made", {}, {}, name="made", run_id=None) as run_id:

@@ -1,13 +1,16 @@
 """Scores and curves as CSV files: what one stage writes and another reads."""
 
 import csv
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from dyntransnet.errors import InputError
+from dyntransnet.errors import InputError, ParamsError
 from dyntransnet.scoring.detection import FoundLesion
 from dyntransnet.scoring.overlap import CLASSES, Row
+
+CASES_FILE = "cases.csv"
 
 Curve = Sequence[Mapping[str, float]]
 """Rows with ``step`` and what was measured there."""
@@ -84,22 +87,65 @@ def write_bins(bins: Sequence[Row], path: Path) -> None:
             writer.writerow(["" if value != value else round(value, 6) for value in values])
 
 
-def read_cases(path: Path) -> dict[str, dict[str, Row]]:
+def read_cases(path: Path, columns: Sequence[str] = COLUMNS) -> dict[str, dict[str, Row]]:
     """Case to class to scores; an empty cell is NaN.
 
+    Args:
+        path: what ``write_cases`` wrote.
+        columns: those that are needed.
+
     Raises:
-        InputError: a column is missing: another version wrote the file.
+        InputError: the file cannot be read, a column is missing (another version wrote it),
+            a cell is no number, or a case has two rows for a class.
     """
     scores: dict[str, dict[str, Row]] = {}
-    with path.open(newline="") as stream:
-        rows = csv.DictReader(stream)
-        if missing := sorted({"case", "class", *COLUMNS} - set(rows.fieldnames or ())):
-            raise InputError(f"{path}: must have every column, got none of {', '.join(missing)}")
-        for row in rows:
-            scores.setdefault(row["case"], {})[row["class"]] = {
-                column: float(row[column] or math.nan) for column in COLUMNS
-            }
+    try:
+        with path.open(newline="") as stream:
+            rows = csv.DictReader(stream)
+            if missing := sorted({"case", "class", *columns} - set(rows.fieldnames or ())):
+                raise InputError(
+                    f"{path}: must have every column, got none of {', '.join(missing)}"
+                )
+            for row in rows:
+                by_class = scores.setdefault(row["case"], {})
+                if row["class"] in by_class:
+                    raise InputError(
+                        f"{path}: must have one row for each case and class, "
+                        f"got {row['case']} {row['class']} twice"
+                    )
+                by_class[row["class"]] = {
+                    column: float(row[column] or math.nan) for column in columns
+                }
+    except OSError as error:
+        raise InputError(f"{path}: must be readable, got {error.strerror}") from error
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: must be a table of scores, got {error}") from error
     return scores
+
+
+def read_patients(path: Path, cases: Iterable[str]) -> dict[str, str]:
+    """The patient of each case.
+
+    Args:
+        path: JSON with ``patients``, as ``split`` writes it.
+        cases: that must be in it.
+
+    Raises:
+        ParamsError: the file is something else, or a case has no patient.
+    """
+    try:
+        patient_of = json.loads(path.read_text())["patients"]
+        known = {case: patient_of.get(case) for case in cases}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ParamsError(
+            f"{path}: must be JSON with the patient of each case under patients, "
+            f"got {type(error).__name__}"
+        ) from error
+    if missing := [case for case, patient in known.items() if not isinstance(patient, str)]:
+        raise ParamsError(
+            f"{path}: must name the patient of every case, got none of {', '.join(missing)}"
+        )
+    return known
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:

@@ -13,6 +13,7 @@ from dyntransnet.scoring.folders import Pairs, pair_masks, score_pairs
 from dyntransnet.scoring.lits_scorer import LitsCase, score_lits_case, summarize_lits, write_lits
 from dyntransnet.scoring.metrics import ScoredCase, score_with_lesions
 from dyntransnet.scoring.overlap import CLASSES
+from dyntransnet.scoring.records import read_patients
 from dyntransnet.scoring.report.contents import Contents
 from dyntransnet.scoring.results import CASES, FILES, LESIONS, SUMMARY, write_results
 from dyntransnet.scoring.scoretext import dice_text, lits_text, summary_text
@@ -123,16 +124,4 @@ def _patients(file: Path | None, pairs: Pairs, convention: Convention) -> dict[s
         raise ParamsError(
             "score: patients must not be given to the LiTS scorer, it has no intervals"
         )
-    try:
-        patient_of = json.loads(file.read_text())["patients"]
-        missing = [case for case in pairs.files if not isinstance(patient_of.get(case), str)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ParamsError(
-            f"{file}: must be JSON with the patient of each case under patients, "
-            f"got {type(error).__name__}"
-        ) from error
-    if missing:
-        raise ParamsError(
-            f"{file}: must name the patient of every case, got none of {', '.join(missing)}"
-        )
-    return {case: patient_of[case] for case in pairs.files}
+    return read_patients(file, pairs.files)

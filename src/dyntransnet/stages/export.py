@@ -19,6 +19,7 @@ from dyntransnet.runtimes.choice import RUNTIMES, load
 from dyntransnet.runtimes.onnx_writer import write_onnx
 from dyntransnet.runtimes.torch_runtime import load_network, predictor
 from dyntransnet.scoring.overlap import CLASSES, dice
+from dyntransnet.scoring.parity import ParityLimits, disagreements
 
 
 def run(checkpoint: Path, cache: Path, *, out: Path, report: Path, params: ExportParams) -> None:
@@ -48,7 +49,8 @@ def run(checkpoint: Path, cache: Path, *, out: Path, report: Path, params: Expor
         parity = {
             name: compare(predictor(network), load(folder, name)[0], windows) for name in RUNTIMES
         }
-        if broken := disagreements(parity, params):
+        limits = ParityLimits(params.max_difference, params.min_dice)
+        if broken := disagreements(parity, limits):
             raise ParityError(f"{checkpoint}: {'; '.join(broken)}")
     with new_file(report / "parity.json") as path:
         path.write_text(json.dumps({"windows": len(windows), "runtimes": parity}, indent=1) + "\n")
@@ -97,20 +99,3 @@ def compare(reference: Predict, tested: Predict, windows: Windows) -> dict[str, 
         "dice": known,
         "dice_min": min((value for value in known.values() if value is not None), default=1.0),
     }
-
-
-def disagreements(parity: dict[str, dict[str, Any]], params: ExportParams) -> list[str]:
-    """Every limit that a runtime breaks, NaN included."""
-    broken = []
-    for name, row in parity.items():
-        if not row["max_difference"] <= params.max_difference:
-            broken.append(
-                f"{name} logits must be within {params.max_difference:g} of torch's, "
-                f"got {row['max_difference']:.3g}"
-            )
-        if not row["dice_min"] >= params.min_dice:
-            broken.append(
-                f"{name} masks must have Dice {params.min_dice:g} with torch's, "
-                f"got {row['dice_min']:.5f}"
-            )
-    return broken

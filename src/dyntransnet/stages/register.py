@@ -7,6 +7,7 @@ its scores and where it came from. A refused model is registered too, without th
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from dyntransnet.config import RegisterParams
 from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import QualityGateError
 from dyntransnet.runtimes.choice import load
-from dyntransnet.scoring.gate import Dices, dices_of, refusals
-from dyntransnet.scoring.metrics import CLASSES, summarize
+from dyntransnet.runtimes.latency import RUNTIME, slowdown
+from dyntransnet.scoring.gate import Rules, judge, mean_dices
+from dyntransnet.scoring.pairing import TEST_SET_FILE, Evaluation, read_evaluation
+from dyntransnet.scoring.records import CASES_FILE, read_patients
 from dyntransnet.scoring.trial import run_trials
+from dyntransnet.scoring.verdict import line
 from dyntransnet.tracking import (
     alias_version,
     connect,
@@ -32,7 +36,19 @@ from dyntransnet.tracking import (
     same_run,
 )
 
-RUNTIME = "onnxruntime"
+
+@dataclass(frozen=True)
+class Rival:
+    """The champion, on the challenger's test cases.
+
+    Attributes:
+        evaluation: its scores.
+        slowdown: the challenger's seconds for a scan over the champion's; None where both
+            are one model.
+    """
+
+    evaluation: Evaluation
+    slowdown: float | None
 
 
 def run(
@@ -41,6 +57,7 @@ def run(
     parity: Path,
     cases: Path,
     *,
+    patients: Path,
     run: Path,
     out: Path,
     params: RegisterParams,
@@ -52,6 +69,7 @@ def run(
         evaluation: what ``evaluate`` wrote.
         parity: parity.json; that it exists says that parity holds.
         cases: what ``ingest`` wrote; a champion scored on other data is scored on these.
+        patients: what ``split`` wrote: whose each case is.
         run: run.json of the training.
         out: receipt to write, as JSON.
         params: names and limits.
@@ -60,23 +78,22 @@ def run(
         QualityGateError: the model is refused and there is no champion to go on with.
     """
     client, contract = connect(), Contract.load(model)
-    scores = dices_of(json.loads((evaluation / "metrics.json").read_text()))
-    test_set = json.loads((evaluation / "test_set.json").read_text())
+    scored = read_evaluation(evaluation)
+    test_set = json.loads((evaluation / TEST_SET_FILE).read_text())
     run_id = json.loads(run.read_text())["run_id"]
     champion = alias_version(client, params.model, params.alias)
-    theirs = _champion_dices(client, champion, cases, test_set, params) if champion else None
-    broken = refusals(scores, theirs, minimum=_minimum(params), max_drop=params.max_dice_drop)
-    tags = {
-        **origin(),
-        **{f"dice_{name}": str(value) for name, value in scores.items()},
-        "test_set_sha256": test_set["sha256"],
-        "model_sha256": contract.model_sha256,
-        "contract_sha256": sha256_of(model / CONTRACT_FILE),
-        "manifest_sha256": contract.manifest_sha256,
-        "network": contract.network.name,
-        "gate": "; ".join(broken) or "passed",
-    }
-    version = _register(client, params.model, model, parity, run_id, tags)
+    rival = _rival(client, champion, cases, test_set, model) if champion else None
+    verdict = judge(
+        rival and rival.evaluation,
+        scored,
+        Rules(**params.model_dump(exclude={"model", "alias"})),
+        patient_of=read_patients(patients, scored.scores),
+        slowdown=rival and rival.slowdown,
+    )
+    broken = list(verdict.broken)
+    tags = _tags(model, contract, scored, broken)
+    beside = [parity, evaluation / CASES_FILE, evaluation / TEST_SET_FILE]
+    version = _register(client, params.model, model, beside, run_id, tags)
     if broken and not champion:
         raise QualityGateError(
             f"{params.model} version {version}: {'; '.join(broken)}; registered without the "
@@ -85,36 +102,69 @@ def run(
     if not broken:
         client.set_registered_model_alias(params.model, params.alias, version)
     served = client.get_model_version_by_alias(params.model, params.alias)
+    if not broken:
+        print(f"register: gate {line(verdict)}")
     _write_receipt(out, params, version, broken, served)
 
 
-def _champion_dices(
+def _tags(model: Path, contract: Contract, scored: Evaluation, broken: list[str]) -> dict[str, str]:
+    """What a version says of itself."""
+    return {
+        **origin(),
+        **{f"dice_{name}": str(value) for name, value in mean_dices(scored).items()},
+        "test_set_sha256": str(scored.test_set),
+        "model_sha256": contract.model_sha256,
+        "contract_sha256": sha256_of(model / CONTRACT_FILE),
+        "manifest_sha256": contract.manifest_sha256,
+        "network": contract.network.name,
+        "gate": "; ".join(broken) or "passed",
+    }
+
+
+def _rival(
     client: MlflowClient,
     champion: ModelVersion,
     cases: Path,
     test_set: dict[str, Any],
-    params: RegisterParams,
-) -> Dices:
-    """The champion's scores on this test set; scored anew where it was tested on another."""
-    if champion.tags.get("test_set_sha256") == test_set["sha256"]:
-        known = {name: champion.tags[f"dice_{name}"] for name in CLASSES}
-        return {name: None if value == "None" else float(value) for name, value in known.items()}
-    print(f"register: scoring champion version {champion.version} on these test scans too")
+    model: Path,
+) -> Rival:
+    """The champion's scores on this test set, and how much faster it is."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = download(client, champion, Path(scratch))
-        predict, contract = load(folder, RUNTIME)
-        trials = run_trials(cases, test_set["cases"], predict, contract)
-        return dices_of(summarize([trial.scores for trial in trials]))
+        is_other = Contract.load(folder).model_sha256 != Contract.load(model).model_sha256
+        return Rival(
+            evaluation=_scores(folder, champion, cases, test_set),
+            slowdown=slowdown(folder, model) if is_other else None,
+        )
 
 
-def _minimum(params: RegisterParams) -> dict[str, float]:
-    return {"liver": params.min_dice_liver, "tumor": params.min_dice_tumor}
+def _scores(
+    folder: Path, champion: ModelVersion, cases: Path, test_set: dict[str, Any]
+) -> Evaluation:
+    """Those it was registered with; scored anew where they are of another test set."""
+    if (folder / CASES_FILE).is_file():
+        known = read_evaluation(folder)
+        if known.test_set == test_set["sha256"]:
+            return known
+    print(f"register: scoring champion version {champion.version} on these test scans too")
+    predict, contract = load(folder, RUNTIME)
+    trials = run_trials(cases, test_set["cases"], predict, contract)
+    scores = {trial.case: trial.scores for trial in trials}
+    return Evaluation(scores, test_set["sha256"])
 
 
 def _register(
-    client: MlflowClient, name: str, model: Path, parity: Path, run_id: str, tags: dict[str, str]
+    client: MlflowClient,
+    name: str,
+    model: Path,
+    beside: list[Path],
+    run_id: str,
+    tags: dict[str, str],
 ) -> str:
-    """The version of these very bytes: the one that exists, or a new one."""
+    """The version of these very bytes: the one that exists, or a new one.
+
+    Files ``beside`` the model are kept with it.
+    """
     for known in client.search_model_versions(f"name = '{name}'"):
         if known.tags.get("contract_sha256") == tags["contract_sha256"]:
             for key, value in tags.items():
@@ -131,7 +181,8 @@ def _register(
         # MLflow writes the graph anew; the bytes that passed parity take its place.
         shutil.copyfile(model / ONNX_FILE, folder / ONNX_FILE)
         shutil.copyfile(model / CONTRACT_FILE, folder / CONTRACT_FILE)
-        shutil.copyfile(parity, folder / parity.name)
+        for file in beside:
+            shutil.copyfile(file, folder / file.name)
         # One run may be exported twice: each version keeps files of its own.
         place = f"model/{tags['contract_sha256'][:12]}"
         mlflow.log_artifacts(str(folder), place)
