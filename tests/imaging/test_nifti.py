@@ -85,7 +85,7 @@ def test_voxels_are_those_that_itk_reads(tmp_path, pack, order, code, kind):
 
 @pytest.mark.parametrize(
     ("slope", "intercept", "is_kept"),
-    [(0, 0, True), (1, 0, True), (0, 5, True), (1, -1024, False), (2, 0, False)],
+    [(0, 0, True), (1, 0, True), (0, 5, False), (1, -1024, False), (2, 0, False)],
 )
 def test_scaled_voxels_are_left_to_itk(tmp_path, slope, intercept, is_kept):
     stored = hostile.header()

@@ -37,7 +37,8 @@ def test_standard_is_the_contract_itself():
 
 
 def test_fast_asks_for_fewer_windows_and_accurate_for_more():
-    fast, standard, accurate = (asked(preset) for preset in Preset)
+    fine = (1.5, 1.5, 1.5)
+    fast, standard, accurate = (asked(preset, spacing_mm=fine) for preset in Preset)
     assert 2 * fast <= standard
     assert 2 * standard <= accurate
 

@@ -151,8 +151,8 @@ def _sized(fields: np.void, dim: list[int], at: int, case: str, name: str) -> He
     begin = max(at, _HEADER.itemsize + 4)
     order = fields.dtype["dim"].base.str[0]
     numpys = order + _TYPES[kind] if kind in _TYPES else None
-    # As ITK has it: a slope of 0 says that there is none.
-    is_plain = fields["slope"] == 0 or (fields["slope"] == 1 and fields["intercept"] == 0)
+    # As ITK has it: a slope of 0 is none, but an intercept beside it counts.
+    is_plain = fields["slope"] in (0, 1) and fields["intercept"] == 0
     end = begin + prod(shape) * _BYTES[kind]
     return Header(begin, end, numpys, shape, bool(is_plain))
 

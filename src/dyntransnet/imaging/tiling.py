@@ -131,12 +131,15 @@ def _answers(
     for corner, window in windows:
         if is_air := _is_all(window, tiling.padding):
             if of_air is None:
-                of_air = np.array(predict(np.array(window)[None, None])[0])
+                of_air = np.array(predict(np.array(window)[None, None])[0], np.float32)
         else:
             batch[filled, 0] = window
             filled += 1
         waiting.append((corner, of_air if is_air else None))
-        if filled == tiling.batch_size:
+        if not filled:
+            yield from _answered(waiting, ())
+            waiting = []
+        elif filled == tiling.batch_size:
             yield from _answered(waiting, predict(batch))
             waiting, filled = [], 0
     yield from _answered(waiting, predict(batch[:filled]) if filled else batch[:0])
