@@ -211,3 +211,8 @@ def test_what_is_decoded_is_each_voxel_once():
         lambda logits: 2 * logits + 1,
     )  # fmt: skip
     np.testing.assert_allclose(decoded[0], 2 * volume + 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("edge", "windows"), [(16, 4), (64, 4), (80, 2), (96, 1), (128, 1)])
+def test_large_windows_are_asked_in_small_batches(edge, windows):
+    assert Tiling(2, (edge, edge, edge), 0.5, -1.0).windows_in_a_call == windows

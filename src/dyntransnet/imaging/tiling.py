@@ -9,6 +9,7 @@ with the volume's.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, product
+from math import prod
 
 import numpy as np
 from jaxtyping import Float32
@@ -34,6 +35,9 @@ Source = Callable[[slice], Volume]
 """Slices of the network's grid in, what the network sees of them out (x, y, slices)."""
 
 BATCH_SIZE = 4
+BATCH_VOXELS = 2**20
+"""Most windows in one call, and most voxels: a network's memory grows with both, and one window
+of a million voxels keeps a device as busy as four."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Tiling:
         overlap: share of a window's edge that neighbors share, in [0, 1).
         padding: what is no body: it surrounds a volume that is smaller than one window,
             and windows of nothing else are all answered alike.
-        batch_size: most windows in one call.
+        batch_size: most windows in one call; fewer where they are large.
     """
 
     classes: int
@@ -54,6 +58,11 @@ class Tiling:
     overlap: float
     padding: float
     batch_size: int = BATCH_SIZE
+
+    @property
+    def windows_in_a_call(self) -> int:
+        """How many are asked together."""
+        return max(1, min(self.batch_size, BATCH_VOXELS // prod(self.patch_size)))
 
 
 def predict_tiled(
@@ -124,7 +133,7 @@ def _answers(
     windows: Iterator[tuple[Corner, Volume]], predict: Predict, tiling: Tiling
 ) -> Iterator[tuple[Corner, Scores]]:
     """What a network says of each window, asked in full batches; of air it is asked once."""
-    batch = np.empty((tiling.batch_size, 1, *tiling.patch_size), np.float32)
+    batch = np.empty((tiling.windows_in_a_call, 1, *tiling.patch_size), np.float32)
     of_air: Scores | None = None
     waiting: list[tuple[Corner, Scores | None]] = []
     filled = 0
@@ -139,7 +148,7 @@ def _answers(
         if not filled:
             yield from _answered(waiting, ())
             waiting = []
-        elif filled == tiling.batch_size:
+        elif filled == len(batch):
             yield from _answered(waiting, predict(batch))
             waiting, filled = [], 0
     yield from _answered(waiting, predict(batch[:filled]) if filled else batch[:0])
