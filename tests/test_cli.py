@@ -74,6 +74,24 @@ def test_a_bad_output_is_one_line(tmp_path):
     assert error_of(finished).startswith("mask.png: extension must be one of .nii, ")
 
 
+def test_fast_and_accurate_together_are_one_line(tmp_path):
+    write_scan(case_of()[0], tmp_path / "a.nii.gz")
+    finished = run("segment", "a.nii.gz", "--output", "out", "--fast", "--accurate", cwd=tmp_path)
+    assert error_of(finished) == "preset: must be one of fast and accurate, got both"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_segmented_as_a_preset_says(tmp_path):
+    save_model(tmp_path / "model", threshold_model(0.2, 0.7))
+    for seed in range(2):
+        write_scan(case_of(seed=seed)[0], tmp_path / "in" / f"{seed}.nii")
+    finished = run("segment", "in", "--output", "out", "--model", "model", "--fast", cwd=tmp_path)
+    lines = finished.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["out/0.nii", "out/1.nii"]
+    assert finished.returncode == 0
+    assert all((tmp_path / "out" / f"{seed}.nii").is_file() for seed in range(2))
+
+
 def test_a_bad_parameter_is_one_line(tmp_path):
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["split"]["fold"] = 3

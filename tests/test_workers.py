@@ -7,9 +7,10 @@ import psutil
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from dyntransnet import workers
+from dyntransnet import memory, workers
 from dyntransnet.errors import WorkerError
-from dyntransnet.workers import free_bytes, in_processes, in_threads, workers_for
+from dyntransnet.memory import free_bytes
+from dyntransnet.workers import in_processes, in_threads, workers_for
 
 
 def blas_threads(_item: object = None) -> list[int]:
@@ -63,7 +64,7 @@ def test_as_many_run_as_cores_and_memory_allow_were_they_the_largest(monkeypatch
 
 @pytest.mark.parametrize(("limit", "expected"), [("3000\n", 3000 - 1200 + 500), ("1000\n", 300)])
 def test_what_a_container_leaves_is_what_is_free(tmp_path, monkeypatch, limit, expected):
-    monkeypatch.setattr(workers, "GROUP", tmp_path)
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
     (tmp_path / "memory.max").write_text(limit)
     (tmp_path / "memory.current").write_text("1200\n")
     (tmp_path / "memory.stat").write_text("anon 700\ninactive_file 500\nactive_file 90\n")
@@ -72,7 +73,7 @@ def test_what_a_container_leaves_is_what_is_free(tmp_path, monkeypatch, limit, e
 
 @pytest.mark.parametrize("limit", ["max\n", None])
 def test_without_a_limit_all_that_the_machine_has_is_free(tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(workers, "GROUP", tmp_path)
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
     if limit:
         (tmp_path / "memory.max").write_text(limit)
     assert free_bytes() == pytest.approx(psutil.virtual_memory().available, rel=0.5)

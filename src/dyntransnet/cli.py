@@ -257,16 +257,21 @@ def segment(
     ] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Write a picture too.")] = False,
     timeout_s: Annotated[float, typer.Option(help="Longest wait for one scan.")] = 120.0,
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer windows.")] = False,
+    accurate: Annotated[
+        bool, typer.Option("--accurate", help="More windows, mirrored where training did so.")
+    ] = False,
 ) -> None:
     """Label liver and tumors in scans, each on its own grid."""
     from dyntransnet import files
+    from dyntransnet.imaging.presets import Preset
 
+    preset = Preset.of(fast=fast, accurate=accurate)
     jobs = files.plan_jobs(scans, output, report=report, preview=preview)
-    with files.segmenter(url, model, timeout_s=timeout_s) as segment_scan:
-        for job in jobs:
-            found = files.run_job(job, segment_scan).report
-            volumes = f"liver {found['liver_ml']:.0f} ml, tumor {found['tumor_ml']:.1f} ml"
-            print(f"{job.mask}: {volumes}")
+    with files.segmenter(url, model, timeout_s=timeout_s, preset=preset) as segment_scan:
+        for job, found in files.run_jobs(jobs, segment_scan):
+            ml = {name: found.report[f"{name}_ml"] for name in ("liver", "tumor")}
+            print(f"{job.mask}: liver {ml['liver']:.0f} ml, tumor {ml['tumor']:.1f} ml")
 
 
 @app.command()

@@ -10,6 +10,7 @@ import numpy as np
 
 from dyntransnet import repository as names
 from dyntransnet.errors import ServingError
+from dyntransnet.imaging.presets import Preset
 from dyntransnet.imaging.scan import Mask, Scan
 from dyntransnet.imaging.segment import Segmentation
 
@@ -72,20 +73,21 @@ class SegmentationClient:
         except self._grpc.InferenceServerException:
             return False
 
-    def segment(self, scan: Scan) -> Segmentation:
+    def segment(self, scan: Scan, preset: Preset = Preset.STANDARD) -> Segmentation:
         """Have a scan labeled.
 
         Full queues and connections that fail are tried up to three times.
 
         Args:
             scan: int16 voxels travel as they are, at half the size of float32.
+            preset: what the mask may cost.
 
         Raises:
             ServingError: there is no server, it is busy or not ready, it refused the
                 scan, or it did not answer in time.
         """
         deadline = time.monotonic() + self.timeout_s
-        inputs = self._inputs(scan)
+        inputs = self._inputs(scan, preset)
         outputs = [self._grpc.InferRequestedOutput(name) for name in (names.MASK, names.REPORT)]
         answer = self._with_retries(
             lambda timeout_s: self._connection.infer(
@@ -99,7 +101,7 @@ class SegmentationClient:
         report = json.loads(answer.as_numpy(names.REPORT)[0])
         return Segmentation(Mask(labels, scan.affine), report)
 
-    def _inputs(self, scan: Scan) -> list[Any]:
+    def _inputs(self, scan: Scan, preset: Preset) -> list[Any]:
         is_int16 = scan.voxels.dtype == np.int16
         tensors = [
             (names.VOXELS, "INT16", scan.voxels)
@@ -107,6 +109,7 @@ class SegmentationClient:
             else (names.VOXELS_FLOAT, "FP32", scan.voxels.astype(np.float32, copy=False)),
             (names.AFFINE, "FP64", scan.affine.astype(np.float64, copy=False)),
             (names.CASE, "BYTES", np.array([scan.id.encode()], np.object_)),
+            (names.PRESET, "BYTES", np.array([preset.encode()], np.object_)),
         ]
         return [
             self._grpc.InferInput(name, array.shape, kind).set_data_from_numpy(array)

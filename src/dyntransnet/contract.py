@@ -116,6 +116,7 @@ class Contract(Promise):
         intensity: how voxel values become network input.
         classes: one sigmoid channel each; "liver" is the whole liver, tumor included.
         overlap: share of a window's edge that neighbors share, in [0, 1).
+        mirrored_axes: along which training mirrored its windows.
         threshold: probability from which a voxel belongs to a class.
         input_name: tensor (n, 1, x, y, z) float32.
         output_name: tensor (n, classes, x, y, z) float32.
@@ -131,6 +132,7 @@ class Contract(Promise):
     intensity: IntensityRule
     classes: tuple[Literal["liver"], Literal["tumor"]] = ("liver", "tumor")
     overlap: float = Field(ge=0, lt=1)
+    mirrored_axes: tuple[Literal["x", "y", "z"], ...] = ()
     threshold: float = Field(default=0.5, gt=0, lt=1)
     input_name: str = "image"
     output_name: str = "logits"

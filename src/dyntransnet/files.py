@@ -2,28 +2,37 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
+from math import prod
 from pathlib import Path
 
 from dyntransnet.atomic import check_writable, new_file
 from dyntransnet.client import SegmentationClient
-from dyntransnet.errors import OutputError, ScanError
+from dyntransnet.errors import DynTransNetError, OutputError, ScanError
 from dyntransnet.imaging.folders import images_in, named_twice
+from dyntransnet.imaging.presets import Preset, tuned
 from dyntransnet.imaging.scan import (
     READABLE,
     Mask,
     Scan,
     case_id_of,
     check_mask_path,
+    read_outline,
     read_scan,
     write_mask,
 )
 from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.memory import free_bytes
 from dyntransnet.runtimes.choice import load
 from dyntransnet.scoring.metrics import score_case
 
 Segmenter = Callable[[Scan], Segmentation]
+
+AHEAD_SHARE = 0.2
+"""Of free memory, that the next scan may take while one is segmented."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +53,31 @@ class Job:
 
 
 @contextmanager
-def segmenter(url: str | None, model: Path | None, *, timeout_s: float) -> Iterator[Segmenter]:
+def segmenter(
+    url: str | None,
+    model: Path | None,
+    *,
+    timeout_s: float,
+    preset: Preset = Preset.STANDARD,
+) -> Iterator[Segmenter]:
     """A way to have scans segmented: by a server, or by a model in this process.
 
     Args:
         url: host and gRPC port of a server; used where no model is given.
         model: a model folder, as ``export`` writes it.
         timeout_s: budget of each call to a server.
+        preset: what a mask may cost.
 
     Raises:
         ModelError: the model folder cannot be used.
         ServingError: the client's package is missing.
     """
     if model:
-        predict, contract = load(model, "openvino")
+        predict, contract = tuned(preset, *load(model, "openvino"))
         yield lambda scan: answer(scan, predict, contract)
     else:
         with SegmentationClient(str(url), timeout_s=timeout_s) as client:
-            yield client.segment
+            yield lambda scan: client.segment(scan, preset)
 
 
 def plan_jobs(scans: Sequence[Path], output: Path, *, report: bool, preview: bool) -> list[Job]:
@@ -103,22 +119,58 @@ def plan_jobs(scans: Sequence[Path], output: Path, *, report: bool, preview: boo
     ]
 
 
-def run_job(job: Job, segment: Segmenter) -> Segmentation:
-    """Segment one scan file and write what was asked for.
+def run_jobs(jobs: Sequence[Job], segment: Segmenter) -> Iterator[tuple[Job, Segmentation]]:
+    """Segment scan files and write what was asked for, in order.
+
+    While a scan is segmented, the next one is read and the last one's results are written.
+
+    Yields:
+        Each job whose results are written.
 
     Raises:
-        DynTransNetError: the scan, the server or the output is at fault; no file is
-            left half-written.
+        DynTransNetError: a scan, the server or the output is at fault; what came before
+            is written, and no file is left half-written.
     """
-    scan = read_scan(job.scan)
-    found = segment(scan)
+    written: Future[tuple[Job, Segmentation]] | None = None
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+        reading = reader.submit(read_scan, jobs[0].scan)
+        for job, following in zip_longest(jobs, jobs[1:]):
+            try:
+                scan = reading.result()
+                if following and _may_be_read_ahead(following.scan):
+                    reading = reader.submit(read_scan, following.scan)
+                    following = None
+                found = segment(scan)
+            except DynTransNetError:
+                if written:
+                    yield written.result()
+                raise
+            if written:
+                yield written.result()
+            written = writer.submit(_write, job, scan, found)
+            if following:
+                reading = reader.submit(read_scan, following.scan)
+        if written:
+            yield written.result()
+
+
+def _may_be_read_ahead(path: Path) -> bool:
+    """Whether a scan leaves room for the one that is being segmented."""
+    try:
+        outline = read_outline(path)
+    except ScanError:
+        return True  # reading it says why
+    return prod(outline.shape) * outline.voxel_bytes < AHEAD_SHARE * free_bytes()
+
+
+def _write(job: Job, scan: Scan, found: Segmentation) -> tuple[Job, Segmentation]:
     write_mask(found.mask, job.mask)
     if job.report:
         with new_file(job.report) as path:
             path.write_text(json.dumps({"case": scan.id, **found.report}, indent=1) + "\n")
     if job.preview:
         draw_preview(scan, found.mask, job.preview, truth=None)
-    return found
+    return job, found
 
 
 def draw_preview(scan: Scan, mask: Mask, target: Path, *, truth: Mask | None) -> None:

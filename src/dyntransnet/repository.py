@@ -31,6 +31,9 @@ AFFINE = "affine"
 CASE = "case"
 """(1,) string, optional: the name used in error messages."""
 
+PRESET = "preset"
+"""(1,) string, optional: a value of ``imaging.presets.Preset``; standard without it."""
+
 MASK = "mask"
 """(x, y, z) uint8."""
 

@@ -13,19 +13,15 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import accumulate
 from multiprocessing import get_context, parent_process
-from pathlib import Path
 from typing import TypeVar
 
-import psutil
 from threadpoolctl import threadpool_limits
 
 from dyntransnet.errors import WorkerError
+from dyntransnet.memory import free_bytes
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-
-GROUP = Path("/sys/fs/cgroup")
-"""Where Linux keeps what a container may take."""
 
 
 def in_threads(work: Callable[[Item], Found], items: Sequence[Item], workers: int) -> list[Found]:
@@ -88,23 +84,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def free_bytes() -> int:
-    """Memory that can still be taken, of the machine and of the container this runs in."""
-    return min([psutil.virtual_memory().available, *_left_in_container()])
-
-
-def _left_in_container() -> list[int]:
-    """What its limit leaves, where it has one; files that are only cached can be dropped."""
-    try:
-        limit = int((GROUP / "memory.max").read_text())
-        taken = int((GROUP / "memory.current").read_text())
-        lines = (GROUP / "memory.stat").read_text().splitlines()
-    except (OSError, ValueError):  # no container, or "max"
-        return []
-    cached = dict(line.split() for line in lines)["inactive_file"]
-    return [max(0, limit - taken + int(cached))]
 
 
 def _follow_parent() -> None:

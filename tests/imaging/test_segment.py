@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -14,6 +16,7 @@ from builders import (
     turned,
 )
 from dyntransnet.errors import ScanError
+from dyntransnet.imaging import needs, tiling
 from dyntransnet.imaging.geometry import Placement, resample
 from dyntransnet.imaging.scan import Mask, Scan
 from dyntransnet.imaging.segment import (
@@ -112,7 +115,7 @@ def test_of_two_livers_the_larger_is_kept():
 @pytest.mark.parametrize("seed", range(6))
 def test_one_liver_leaves_one_piece_and_touches_nothing_else(seed):
     probabilities = np.stack([sigmoid(3 * blobs((20, 15, 24), seed=seed, sigma=1.5))] * 2)
-    kept = one_liver(probabilities, 0.5)
+    kept = one_liver(probabilities.copy(), 0.5)
     silenced = kept[0] != probabilities[0]
     assert ndimage.label(kept[0] >= 0.5)[1] == 1
     assert ndimage.label(probabilities[0] >= 0.5)[1] > 1
@@ -219,3 +222,124 @@ def test_what_a_network_is_sure_of_stays_a_probability():
     for _, values in found.within(BOX):
         assert values.min() > 0.9999
         assert values.max() <= 1
+
+
+def haunted(windows: np.ndarray) -> np.ndarray:
+    """Sees a liver in windows of nothing but air, and what each window as a whole is like."""
+    empty = (windows == -1).all(axis=(2, 3, 4), keepdims=True)
+    liver = 9 * (windows - windows.mean(axis=(2, 3, 4), keepdims=True) / 9) + 30 * empty
+    return np.concatenate([liver, liver - 5], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("code", ["RAS", "PIR"])
+def test_windows_of_air_that_are_not_asked_change_no_voxel(code, monkeypatch):
+    affine = affine_of((90, 80, 60), SPACING, code)
+    depth = 25 - distance_to((90, 80, 60), affine, off_center(30, -9, 12))
+    scan = Scan("air", np.clip(10 * depth, -900, 200).astype(np.int16), affine)
+    found = segment(scan, haunted, CONTRACT).labels
+    monkeypatch.setattr(tiling, "_is_all", lambda window, value: False)
+    np.testing.assert_array_equal(found, segment(scan, haunted, CONTRACT).labels)
+    assert set(np.unique(found)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("code", ORIENTATIONS[::5])
+def test_slices_of_the_networks_grid_are_those_of_the_whole(code):
+    affine = affine_of(SHAPE, SPACING, code, tilt_deg=5)
+    voxels, placement = (
+        blob_scan(affine, seed=8).voxels,
+        Placement.of(SHAPE, affine, (2.5, 4.0, 3.0)),
+    )
+    whole = placement.volume_of(voxels)
+    assert whole.shape == placement.shape
+    for rows in (slice(0, 3), slice(3, 17), slice(17, whole.shape[2])):
+        part = placement.slices_of(voxels, rows)
+        np.testing.assert_allclose(part, whole[:, :, rows], atol=1e-3)
+
+
+SMALL = contract_of(patch_size=(8, 8, 8), spacing_mm=(4.0, 4.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "radius_mm"),
+    [
+        ((190, 180, 170), (0.3, 0.3, 0.3), 22),
+        ((44, 52, 6), (2.0, 1.7, 10.0), 25),
+        ((9, 8, 12), (10.0, 10.0, 10.0), 35),
+        ((9, 11, 2000), (6.0, 5.0, 0.5), 20),
+        ((30, 28, 2), (2.0, 2.0, 9.0), 14),
+        ((2, 2, 2), (20.0, 20.0, 20.0), 30),
+    ],
+)
+def test_scans_of_every_kind_get_a_correct_mask(shape, spacing, radius_mm):
+    affine = affine_of(shape, spacing, "LPS")
+    depth = radius_mm - distance_to(shape, affine, CENTER)
+    scan = Scan("odd", np.clip(20 * depth, -200, 200).astype(np.int16), affine)
+    mask = segment(scan, bright, SMALL)
+    assert mask.labels.shape == shape
+    assert dice(depth > 0, mask.labels >= 1) > 0.9
+
+
+def test_air_alone_is_asked_once_and_holds_nothing():
+    asked = []
+
+    def spy(windows: np.ndarray) -> np.ndarray:
+        asked.append(len(windows))
+        return bright(windows)
+
+    scan = Scan("air", np.full((60, 70, 50), -1024, np.int16), affine_of((60, 70, 50), SPACING))
+    assert not segment(scan, spy, CONTRACT).labels.any()
+    assert asked == [1]
+
+
+def test_one_slice_is_no_scan():
+    scan = Scan("flat", np.zeros((30, 40, 1), np.int16), affine_of((30, 40, 1), SPACING))
+    with pytest.raises(ScanError, match="flat: each edge must have at least 2 voxels, got"):
+        segment(scan, bright, CONTRACT)
+
+
+def test_what_does_not_fit_in_memory_is_refused_before_any_is_taken(monkeypatch):
+    scan = Scan("fine", np.zeros((20, 20, 20), np.int16), affine_of((20, 20, 20), (9, 9, 9)))
+    fine = contract_of(spacing_mm=(0.01, 0.02, 0.01))
+    match = (
+        r"fine: must fit in memory, got \d+ MiB free and \d+ MiB to take for 18000 x 9000 x 18000"
+    )
+    with pytest.raises(ScanError, match=match):
+        segment(scan, bright, fine)
+    monkeypatch.setattr(needs, "free_bytes", lambda: 10_000)
+    with pytest.raises(ScanError, match="must fit in memory, got 0 MiB free and 2 MiB"):
+        segment(scan, bright, CONTRACT)
+
+
+def test_memory_that_runs_out_on_the_way_is_told_in_one_line():
+    def greedy(windows: np.ndarray) -> np.ndarray:
+        raise MemoryError
+
+    with pytest.raises(ScanError, match=r"^blobs: must fit in memory, got none left$"):
+        segment(blob_scan(affine_of(SHAPE, SPACING), seed=1), greedy, CONTRACT)
+
+
+def taken_beside(slices: int) -> int:
+    """Most bytes at a time, beside the scan, its mask and the network's answer to all of it."""
+    shape = (40, 44, slices)
+    scan = Scan("long", np.full(shape, -200, np.int16, order="F"), affine_of(shape, (3.0,) * 3))
+    scan.voxels[10:20, 10:30, 30:40] = 99
+    tracemalloc.start()
+    segment(scan, bright, CONTRACT)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak - scan.voxels.size * (2 * 4 + 1)
+
+
+def test_beside_what_is_kept_memory_does_not_grow_with_the_scan():
+    grid_byte = 40 * 44  # where the liver may be is a byte for each voxel of the grid
+    short, long = taken_beside(100), taken_beside(400)
+    assert long - short < 2 * 300 * grid_byte
+    assert short > 5e5
+
+
+@pytest.mark.parametrize("code", ["RAS", "SLA"])
+def test_the_mask_is_that_of_the_probabilities(code):
+    scan = blob_scan(affine_of(SHAPE, SPACING, code, tilt_deg=7), seed=6)
+    found = probability_map(scan, bright, CONTRACT)
+    mask = mask_on_scan(found.values, found.placement, scan, 0.5)
+    np.testing.assert_array_equal(mask.labels, segment(scan, bright, CONTRACT).labels)

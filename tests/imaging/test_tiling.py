@@ -6,13 +6,8 @@ from hypothesis import strategies as st
 from monai.inferers import sliding_window_inference
 
 from builders import blobs
-from dyntransnet.imaging.tiling import (
-    MIN_WEIGHT,
-    gaussian_weight,
-    pad_to,
-    predict_tiled,
-    window_corners,
-)
+from dyntransnet.imaging.tiling import Tiling, predict_slices, predict_tiled
+from dyntransnet.imaging.windows import MIN_WEIGHT, gaussian_weight, pad_to, window_corners
 
 PATCH = (8, 6, 10)
 SHAPES = st.tuples(*[st.integers(1, 24)] * 3)
@@ -25,7 +20,7 @@ def identity(windows: np.ndarray) -> np.ndarray:
 
 def tiled(volume: np.ndarray, predict=identity, **options) -> np.ndarray:
     settled = {"classes": 1, "patch_size": PATCH, "overlap": 0.5, "padding": -1.0}
-    return predict_tiled(volume, predict, **settled | options)
+    return predict_tiled(volume, predict, Tiling(**settled | options))
 
 
 @given(shape=SHAPES, overlap=OVERLAPS)
@@ -43,6 +38,7 @@ def test_a_constant_answer_stays_constant(shape, overlap):
 
 
 @given(shape=SHAPES, overlap=OVERLAPS)
+@settings(deadline=None)
 def test_windows_cover_every_voxel_and_none_outside(shape, overlap):
     shape = tuple(np.maximum(shape, PATCH).tolist())
     covered = np.zeros(shape, int)
@@ -89,7 +85,7 @@ def test_the_network_sees_padding_around_a_small_volume():
     seen = []
 
     def spy(windows: np.ndarray) -> np.ndarray:
-        seen.append(windows)
+        seen.append(windows.copy())
         return windows
 
     assert tiled(np.full((4, 6, 5), 2, np.float32), spy).shape == (1, 4, 6, 5)
@@ -98,6 +94,7 @@ def test_the_network_sees_padding_around_a_small_volume():
 
 
 @given(shape=SHAPES)
+@settings(deadline=None)
 def test_padding_keeps_the_volume_in_the_middle(shape):
     volume = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     padded, inner = pad_to(volume, PATCH, -1.0)
@@ -148,3 +145,74 @@ def test_blending_agrees_with_monai(shape):
         )  # fmt: skip
     ours = tiled(volume, predict, classes=2, patch_size=patch_size)
     np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-5)
+
+
+def prejudiced(windows: np.ndarray) -> np.ndarray:
+    """Sees liver in air, and everywhere what the whole window is like."""
+    return (windows < -0.5) + windows - windows.mean(axis=(2, 3, 4), keepdims=True)
+
+
+@given(shape=SHAPES, overlap=OVERLAPS, seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_air_that_is_asked_once_is_answered_as_if_every_window_were_asked(shape, overlap, seed):
+    volume = np.maximum(blobs(shape, seed=seed, sigma=1) if min(shape) > 2 else np.zeros(shape), 0)
+    volume = np.where(volume > 0.8, volume, -1).astype(np.float32)
+    whole, _ = pad_to(volume, PATCH, -1.0)
+    every = tiled(whole, prejudiced, overlap=overlap, padding=-9.0)
+    _, inner = pad_to(volume, PATCH, -1.0)
+    once = tiled(volume, prejudiced, overlap=overlap)
+    np.testing.assert_array_equal(once, every[(slice(None), *inner)])
+
+
+def test_the_network_sees_no_more_than_one_window_of_air():
+    seen = []
+
+    def spy(windows: np.ndarray) -> np.ndarray:
+        seen.extend(windows.copy())
+        return windows
+
+    volume = np.full((40, 30, 60), -1, np.float32)
+    volume[0, 0, 0] = 0.2
+    tiled(volume, spy)
+    assert sum((window == -1).all() for window in seen) == 1
+    assert sum((window != -1).any() for window in seen) == 1
+    assert len(list(window_corners(volume.shape, PATCH, 0.5))) > 100
+
+
+def test_only_the_last_batch_may_be_short():
+    sizes = []
+
+    def spy(windows: np.ndarray) -> np.ndarray:
+        sizes.append(len(windows))
+        return windows
+
+    tiled(np.zeros((17, 6, 47), np.float32), spy, batch_size=4)
+    assert len(list(window_corners((17, 6, 47), PATCH, 0.5))) == 4 * 9
+    assert sizes == [4] * 9
+
+
+@pytest.mark.parametrize("shape", [(5, 21, 43), (19, 3, 4), (9, 9, 10)])
+def test_each_slice_is_asked_for_once_and_in_order(shape):
+    asked = []
+
+    def source(rows: slice) -> np.ndarray:
+        asked.append(rows)
+        return np.zeros((*shape[:2], rows.stop - rows.start), np.float32)
+
+    predict_slices(source, shape, identity, Tiling(1, PATCH, 0.5, -1.0))
+    assert [at for rows in asked for at in range(rows.start, rows.stop)] == list(range(shape[2]))
+    assert max(rows.stop - rows.start for rows in asked) <= PATCH[2]
+
+
+def test_what_is_decoded_is_each_voxel_once():
+    volume = blobs((17, 13, 42), seed=3)
+    decoded = predict_slices(
+        lambda rows: volume[:, :, rows], volume.shape, identity, Tiling(1, PATCH, 0.3, -1.0),
+        lambda logits: 2 * logits + 1,
+    )  # fmt: skip
+    np.testing.assert_allclose(decoded[0], 2 * volume + 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("edge", "windows"), [(16, 4), (64, 4), (80, 2), (96, 1), (128, 1)])
+def test_large_windows_are_asked_in_small_batches(edge, windows):
+    assert Tiling(2, (edge, edge, edge), 0.5, -1.0).windows_in_a_call == windows

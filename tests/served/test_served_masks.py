@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from dyntransnet import repository as names
 from dyntransnet.client import SegmentationClient
 from dyntransnet.errors import ServingError
 from dyntransnet.imaging.lesions import measure
+from dyntransnet.imaging.presets import Preset, tuned
 from dyntransnet.imaging.scan import Scan
 from dyntransnet.imaging.segment import segment
 
@@ -39,6 +41,18 @@ def test_served_mask_equals_local_mask(client, network, affine, kind):
     assert set(np.unique(local.labels)) == {0, 1, 2}
     np.testing.assert_array_equal(served.labels, local.labels)
     np.testing.assert_array_equal(served.affine, scan.affine)
+
+
+def test_a_preset_is_served_as_it_is_run_here(client, network):
+    scan = scan_of((70, 50, 37))
+    fast, standard = (client.segment(scan, preset).mask.labels for preset in [*Preset][:2])
+    np.testing.assert_array_equal(fast, segment(scan, *tuned(Preset.FAST, *network)).labels)
+    assert (fast != standard).any()
+
+
+def test_an_unknown_preset_is_refused(client):
+    with pytest.raises(ServingError, match="preset: must be one of fast, standard, accurate, got"):
+        client.segment(scan_of((20, 30, 25)), mock.Mock(Preset, encode="best".encode))
 
 
 def test_memory_order_of_a_scan_does_not_matter(client):

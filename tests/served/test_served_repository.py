@@ -57,9 +57,9 @@ def test_unknown_backend_is_refused(network):
 def test_front_door_config_has_the_names_the_client_uses():
     config = parse((MODEL_REPOSITORY / names.FRONT_DOOR / names.CONFIG_FILE).read_text())
     assert config.name == names.FRONT_DOOR
-    given = [names.VOXELS, names.VOXELS_FLOAT, names.AFFINE, names.CASE]
+    given = [names.VOXELS, names.VOXELS_FLOAT, names.AFFINE, names.CASE, names.PRESET]
     assert [tensor.name for tensor in config.input] == given
-    assert [tensor.optional for tensor in config.input] == [True, True, False, True]
+    assert [tensor.optional for tensor in config.input] == [True, True, False, True, True]
     assert [tensor.name for tensor in config.output] == [names.MASK, names.REPORT]
 
 

@@ -15,23 +15,31 @@ EDGE = 32
 
 
 def threshold_network() -> onnx.ModelProto:
-    """logits = 8 * (image - 0.1) for liver; for tumor the lower of that and 8 * (0.35 - image)."""
+    """logits = 8 * (seen - 0.1) for liver, 8 * (seen - 0.35) for tumor.
+
+    What is seen is the image less half of its window's mean: where windows lie counts.
+    """
     shape = [EDGE, EDGE, EDGE]
-    constants = {"low": 0.1, "high": 0.35, "slope": 8.0}
+    constants = {"low": 0.1, "high": 0.35, "slope": 8.0, "half": 0.5}
     graph = helper.make_graph(
         [
-            helper.make_node("Sub", ["image", "low"], ["above"]),
-            helper.make_node("Sub", ["high", "image"], ["below"]),
-            helper.make_node("Min", ["above", "below"], ["between"]),
-            helper.make_node("Concat", ["above", "between"], ["both"], axis=1),
+            helper.make_node("ReduceMean", ["image", "axes"], ["mean"]),
+            helper.make_node("Mul", ["mean", "half"], ["shift"]),
+            helper.make_node("Sub", ["image", "shift"], ["seen"]),
+            helper.make_node("Sub", ["seen", "low"], ["above"]),
+            helper.make_node("Sub", ["seen", "high"], ["far_above"]),
+            helper.make_node("Concat", ["above", "far_above"], ["both"], axis=1),
             helper.make_node("Mul", ["both", "slope"], ["logits"]),
         ],
         "threshold",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, *shape])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2, *shape])],
         [
-            helper.make_tensor(name, TensorProto.FLOAT, [1], [value])
-            for name, value in constants.items()
+            helper.make_tensor("axes", TensorProto.INT64, [3], [2, 3, 4]),
+            *(
+                helper.make_tensor(name, TensorProto.FLOAT, [1], [value])
+                for name, value in constants.items()
+            ),
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)

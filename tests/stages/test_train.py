@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from caches import SMALL, params_of, save_workspace, train_params
 from dyntransnet.atomic import sha256_of
 from dyntransnet.config import PreprocessParams
-from dyntransnet.contract import Contract, IntensityZScore
+from dyntransnet.contract import Contract, IntensityWindow, IntensityZScore
 from dyntransnet.errors import ModelError, ParamsError, TrainingError
 from dyntransnet.learning import loop
 from dyntransnet.learning.checkpoint import WEIGHTS_FILE, load_state
@@ -183,6 +183,18 @@ def test_a_contract_says_what_kind_of_scan_its_cache_was_made_of(tmp_path):
     params = params_of()
     contract = contract_of(tmp_path, tmp_path / "manifest.json", params.network, params.train)
     assert (contract.modality, contract.intensity) == ("MR", rule)
+
+
+def test_a_contract_says_along_which_axes_training_mirrored(tmp_path):
+    rule = IntensityWindow(low_hu=-160, high_hu=240)
+    grid = PreprocessParams(spacing_mm=(2.0, 3.0, 2.5), intensity=rule)
+    (tmp_path / "grid.json").write_text(grid.model_dump_json())
+    (tmp_path / "manifest.json").write_text("{}")
+    params = params_of()
+    augment = params.train.augment.model_copy(update={"flip_axes": ("x", "z")})
+    mirroring = params.train.model_copy(update={"augment": augment})
+    contract = contract_of(tmp_path, tmp_path / "manifest.json", params.network, mirroring)
+    assert contract.mirrored_axes == ("x", "z")
 
 
 def test_the_checkpoint_carries_the_fingerprint_of_its_dataset(trained):

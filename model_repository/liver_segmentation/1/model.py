@@ -11,6 +11,7 @@ import triton_python_backend_utils as pb_utils
 from dyntransnet import repository as names
 from dyntransnet.contract import Contract
 from dyntransnet.errors import DynTransNetError, ScanError, ServingError
+from dyntransnet.imaging.presets import Preset, tuned
 from dyntransnet.imaging.scan import Scan
 from dyntransnet.imaging.segment import answer
 
@@ -46,8 +47,9 @@ class TritonPythonModel:
             return _refusal("internal error, see the server's log", pb_utils.TritonError.INTERNAL)
 
     def _answer(self, request: Any) -> list[Any]:
-        scan = _scan_of(request)
-        found = answer(scan, lambda windows: self._predict(windows, request), self.contract)
+        scan, preset = _scan_of(request), _preset_of(request)
+        model = tuned(preset, lambda windows: self._predict(windows, request), self.contract)
+        found = answer(scan, *model)
         report = json.dumps(found.report).encode()
         return [
             pb_utils.Tensor(names.MASK, np.ascontiguousarray(found.mask.labels)),
@@ -73,6 +75,15 @@ class TritonPythonModel:
 
 def _refusal(message: str, code: int) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+
+
+def _preset_of(request: Any) -> Preset:
+    """How the caller wants its scan seen."""
+    asked = pb_utils.get_input_tensor_by_name(request, names.PRESET)
+    name = Preset.STANDARD if asked is None else asked.as_numpy()[0].decode()
+    if name not in [*Preset]:
+        raise ScanError(f"{names.PRESET}: must be one of {', '.join(Preset)}, got {name}")
+    return Preset(name)
 
 
 def _scan_of(request: Any) -> Scan:

@@ -18,6 +18,7 @@ from dyntransnet.imaging.scan import Affine, Voxels, spacing_of
 Volume = Float32[np.ndarray, "_ _ _"]
 """(x, y, z) on any grid; its edges are not bound to those of other arguments."""
 Matrices = tuple[np.ndarray, np.ndarray, np.ndarray]
+Box = tuple[slice, slice, slice]
 
 SLAB = 16
 """Slices computed at a time: bounds memory, costs nothing measurable."""
@@ -43,11 +44,10 @@ class Placement:
     ) -> "Placement":
         """Place a network grid of ``spacing_mm`` (RAS order) on a scan's grid."""
         order, flipped = orientation_of(affine)
-        scan_spacing = spacing_of(affine)
+        scan_spacing, counts = spacing_of(affine), grid_shape(shape, affine, spacing_mm)
         to_grid, to_scan = [np.empty(0)] * 3, [np.empty(0)] * 3
-        for target, axis in zip(spacing_mm, order, strict=True):
+        for target, count, axis in zip(spacing_mm, counts, order, strict=True):
             ratio = target / scan_spacing[axis]
-            count = max(1, round(shape[axis] / ratio))
             down, up = (
                 axis_weights(shape[axis], count, ratio),
                 axis_weights(count, shape[axis], 1 / ratio),
@@ -59,15 +59,29 @@ class Placement:
             order, (to_grid[0], to_grid[1], to_grid[2]), (to_scan[0], to_scan[1], to_scan[2])
         )
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of the network's grid."""
+        x, y, z = (len(self.to_grid[axis]) for axis in self.order)
+        return x, y, z
+
     def volume_of(self, voxels: Voxels) -> Volume:
         """Bring a scan's voxels to the network's grid."""
         return np.ascontiguousarray(resample(voxels, self.to_grid).transpose(self.order))
+
+    def slices_of(self, voxels: Voxels, rows: slice) -> Volume:
+        """The same, of some slices of the network's grid (x, y, slices)."""
+        matrices, box, axis = list(self.to_grid), [slice(None)] * 3, self.order[2]
+        box[axis] = _span(matrices[axis][rows].any(axis=0))
+        matrices[axis] = np.ascontiguousarray(matrices[axis][rows, box[axis]])
+        near = resample(voxels[tuple(box)], (matrices[0], matrices[1], matrices[2]))
+        return np.ascontiguousarray(near.transpose(self.order))
 
     def half_filled_by(self, inside: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "_ _ _"]:
         """Where a mask fills half of a network voxel; what it cannot reach is not computed."""
         found = np.zeros([len(matrix) for matrix in self.to_grid], bool)
         if inside.any():
-            box = _box_of(inside)
+            box = box_of(inside)
             reaching = [matrix[:, cut] for matrix, cut in zip(self.to_grid, box, strict=True)]
             reached = [_span(matrix.any(axis=1)) for matrix in reaching]
             x, y, z = (matrix[cut].copy() for matrix, cut in zip(reaching, reached, strict=True))
@@ -78,8 +92,35 @@ class Placement:
         """Turn a network volume to the scan's axis order, still at network spacing."""
         return volume.transpose(np.argsort(self.order))
 
+    def reached_by(self, volume: Volume, least: float) -> Iterator[tuple[Box, Volume]]:
+        """Bring to the scan's grid what may be ``least`` or more there.
 
-def _box_of(inside: np.ndarray) -> tuple[slice, slice, slice]:
+        Interpolation never exceeds the values it lies between: what no voxel of ``least``
+        reaches is less. Neither it nor what it is made of is looked at.
+
+        Yields:
+            Boxes of the scan's grid, and their values.
+        """
+        near = self.on_scan_axes(volume)
+        if not (inside := near >= least).any():
+            return
+        found = box_of(inside)
+        del inside
+        box = [
+            _span(matrix[:, cut].any(axis=1))
+            for matrix, cut in zip(self.to_scan, found, strict=True)
+        ]
+        reaching = [matrix[rows] for matrix, rows in zip(self.to_scan, box, strict=True)]
+        used = [_span(matrix.any(axis=0)) for matrix in reaching]
+        x, y, z = (
+            np.ascontiguousarray(matrix[:, cut]) for matrix, cut in zip(reaching, used, strict=True)
+        )
+        for rows, values in resample_slabs(near[tuple(used)], (x, y, z)):
+            first = box[2].start
+            yield (box[0], box[1], slice(first + rows.start, first + rows.stop)), values
+
+
+def box_of(inside: np.ndarray) -> Box:
     """The smallest box that holds all of a mask."""
     x, y, z = (_span(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
     return x, y, z
@@ -89,6 +130,18 @@ def _span(hits: np.ndarray) -> slice:
     """From the first hit to the last."""
     places = np.flatnonzero(hits)
     return slice(int(places[0]), int(places[-1]) + 1)
+
+
+def grid_shape(
+    shape: tuple[int, ...], affine: Affine, spacing_mm: tuple[float, float, float]
+) -> tuple[int, int, int]:
+    """Voxels of a network's grid (x, y, z) on a scan's, before any memory is taken for it."""
+    (order, _), edges = orientation_of(affine), spacing_of(affine)
+    x, y, z = (
+        max(1, round(shape[axis] / (target / edges[axis])))
+        for target, axis in zip(spacing_mm, order, strict=True)
+    )
+    return x, y, z
 
 
 def orientation_of(affine: Affine) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

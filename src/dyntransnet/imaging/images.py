@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from dyntransnet.errors import ScanError
 from dyntransnet.imaging.limits import check_size
-from dyntransnet.imaging.nifti import SUFFIXES, check_nifti
+from dyntransnet.imaging.nifti import SUFFIXES, read_nifti
 
 
-def read_image(path: Path, case: str, shown: str) -> sitk.Image:
+def read_image(path: Path, case: str, shown: str) -> tuple[np.ndarray, sitk.ImageFileReader]:
     """Read an image of any format.
 
     Args:
@@ -19,14 +20,20 @@ def read_image(path: Path, case: str, shown: str) -> sitk.Image:
         case: who, in messages.
         shown: what they call the file, whose own name may be a patient's.
 
+    Returns:
+        Its values (x, y, z), x fastest, and what answers for its place.
+
     Raises:
         ScanError: the file is missing, damaged, of another format, larger than any scan,
             or not one 3D image of real numbers.
     """
     with _told(path, case, shown):
-        if path.name.lower().endswith(SUFFIXES):
-            check_nifti(path, case, shown)
-        return _checked_reader(path, case).Execute()
+        is_nifti = path.name.lower().endswith(SUFFIXES)
+        found = read_nifti(path, case, shown) if is_nifti else None
+        reader = _checked_reader(path, case)
+        if found is None or found.shape != reader.GetSize():
+            found = sitk.GetArrayFromImage(reader.Execute()).T
+        return found, reader
 
 
 def read_information(path: Path, case: str, shown: str) -> sitk.ImageFileReader:

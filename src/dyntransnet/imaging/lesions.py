@@ -59,9 +59,9 @@ class Findings(BaseModel):
 
 def measure(mask: Mask) -> Findings:
     """Measure a mask on its own grid."""
+    inside = mask.labels[_labeled_box(mask)]
     liver_ml, tumor_ml = (
-        np.count_nonzero(mask.labels >= label) * mask.voxel_ml
-        for label in (Label.LIVER, Label.TUMOR)
+        np.count_nonzero(inside >= label) * mask.voxel_ml for label in (Label.LIVER, Label.TUMOR)
     )
     x, y, z = mask.labels.shape
     return Findings(
@@ -76,13 +76,15 @@ def measure(mask: Mask) -> Findings:
 
 def find_lesions(mask: Mask) -> list[Lesion]:
     """Every connected tumor, largest first."""
-    tumor = mask.labels == Label.TUMOR
+    near = _labeled_box(mask)
+    tumor = mask.labels[near] == Label.TUMOR
     if not tumor.any():
         return []
     around = box_of(tumor)  # labeling a whole scan takes seconds
     pieces, _ = ndimage.label(tumor[around], structure=TOUCHING)
+    corner = _corner(near) + _corner(around)
     lesions = [
-        _lesion(pieces[box] == number, _corner(around) + _corner(box), mask)
+        _lesion(pieces[box] == number, corner + _corner(box), mask)
         for number, box in enumerate(ndimage.find_objects(pieces), start=1)
     ]
     return sorted(lesions, key=lambda lesion: -lesion.voxels)
@@ -97,6 +99,17 @@ def box_of(inside: np.ndarray) -> tuple[slice, ...]:
     """The smallest box that holds all of a mask."""
     spans = (np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
     return tuple(slice(span[0], span[-1] + 1) for span in spans)
+
+
+def _labeled_box(mask: Mask) -> tuple[slice, ...]:
+    """The box of all that is labeled, found slice by slice: most of a scan is neither."""
+    slices = np.flatnonzero(mask.labels.max(axis=(0, 1)))
+    if not slices.size:
+        return (slice(0, 0),) * 3
+    deep = slice(int(slices[0]), int(slices[-1]) + 1)
+    flat = mask.labels[:, :, deep].max(axis=2)
+    x, y = (np.flatnonzero(flat.any(axis=other)) for other in (1, 0))
+    return slice(x[0], x[-1] + 1), slice(y[0], y[-1] + 1), deep
 
 
 def _corner(box: tuple[slice, ...]) -> np.ndarray:

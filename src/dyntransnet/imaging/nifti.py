@@ -2,7 +2,8 @@
 
 ITK believes a header: it invents missing bytes and missing spacings, reads NaN as 0, and
 asks for whatever memory the sizes call for. So headers are read here first, and contents
-are run through in pieces, before ITK sees either.
+are run through in pieces, before ITK sees either. Voxels that stand in the file as they
+are to be read are kept on the way: unpacking them again would take as long.
 """
 
 import gzip
@@ -34,16 +35,22 @@ SAME_SPACING = 1e-2
 """Relative difference between pixdim and sform that rounding explains."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_FLOATS = {16: "f4", 64: "f8"}
+_TYPES = {2: "u1", 256: "i1", 4: "i2", 512: "u2", 8: "i4", 768: "u4", 16: "f4", 64: "f8"}
 _BYTES = {2: 1, 256: 1, 4: 2, 512: 2, 8: 4, 768: 4, 16: 4, 1024: 8, 1280: 8, 64: 8}
 _BYTES |= {128: 3, 2304: 4, 32: 8, 1536: 16, 1792: 16, 2048: 32}
 
 
 _HEADER = np.dtype(
     {
-        "names": ["size", "dim", "datatype", "pixdim", "vox_offset", "sform", "srow", "magic"],
-        "formats": ["<i4", "<8i2", "<i2", "<8f4", "<f4", "<i2", "<(3,4)f4", "S4"],
-        "offsets": [0, 40, 70, 76, 108, 254, 280, 344],
+        "names": [
+            *("size", "dim", "datatype", "pixdim", "vox_offset"),
+            *("slope", "intercept", "sform", "srow", "magic"),
+        ],
+        "formats": [
+            *("<i4", "<8i2", "<i2", "<8f4", "<f4"),
+            *("<f4", "<f4", "<i2", "<(3,4)f4", "S4"),
+        ],
+        "offsets": [0, 40, 70, 76, 108, 112, 116, 254, 280, 344],
         "itemsize": 348,
     }
 )
@@ -56,21 +63,34 @@ class Header:
     Attributes:
         start: byte at which its voxels begin.
         end: byte after the last.
-        floats: how numpy names their type; None for whole numbers.
+        kind: how numpy names their type; None for one that it lacks.
+        shape: voxels along each axis.
+        is_plain: whether they are to be read as they are, not scaled.
     """
 
     start: int
     end: int
-    floats: str | None
+    kind: str | None
+    shape: tuple[int, ...]
+    is_plain: bool
+
+    @property
+    def floats(self) -> str | None:
+        """Their type where it knows NaN."""
+        return self.kind if self.kind and self.kind[1] == "f" else None
 
 
-def check_nifti(path: Path, case: str, shown: str) -> None:
-    """Make sure that a NIfTI file holds what its header says.
+def read_nifti(path: Path, case: str, shown: str) -> np.ndarray | None:
+    """Make sure that a NIfTI file holds what its header says, and keep its voxels.
 
     Args:
         path: with one of ``SUFFIXES``, gzipped or not.
         case: who, in messages.
         shown: what they call the file, whose own name may be a patient's.
+
+    Returns:
+        (x, y, z) as stored, x fastest; None where that is not what is meant, as with
+        values that are to be scaled: ITK knows.
 
     Raises:
         ScanError: it is no NIfTI file, its header contradicts itself, or bytes are
@@ -78,8 +98,12 @@ def check_nifti(path: Path, case: str, shown: str) -> None:
     """
     with _opened(path, case, shown) as stream:
         header = read_header(stream.read(_HEADER.itemsize), case, shown)
+    kept = None
+    if header.kind and header.is_plain and len(header.shape) == 3:
+        kept = np.empty(header.shape, header.kind, order="F")
     with _opened(path, case, shown) as stream:
-        _check_content(stream, header, case, shown)
+        _check_content(stream, header, case, shown, kept)
+    return None if kept is None else kept.astype(kept.dtype.newbyteorder("="), copy=False)
 
 
 def read_header(start: bytes, case: str, name: str) -> Header:
@@ -91,7 +115,7 @@ def read_header(start: bytes, case: str, name: str) -> Header:
         name: of the file, in messages.
 
     Raises:
-        ScanError: as ``check_nifti``.
+        ScanError: as ``read_nifti``.
     """
     fields = _fields_of(start)
     if fields is None:
@@ -126,8 +150,11 @@ def _sized(fields: np.void, dim: list[int], at: int, case: str, name: str) -> He
     check_size(shape, _BYTES[kind], case)
     begin = max(at, _HEADER.itemsize + 4)
     order = fields.dtype["dim"].base.str[0]
-    floats = order + _FLOATS[kind] if kind in _FLOATS else None
-    return Header(begin, begin + prod(shape) * _BYTES[kind], floats)
+    numpys = order + _TYPES[kind] if kind in _TYPES else None
+    # As ITK has it: a slope of 0 is none, but an intercept beside it counts.
+    is_plain = fields["slope"] in (0, 1) and fields["intercept"] == 0
+    end = begin + prod(shape) * _BYTES[kind]
+    return Header(begin, end, numpys, shape, bool(is_plain))
 
 
 def start_is_possible(at: float) -> bool:
@@ -159,15 +186,23 @@ def _check_place(fields: np.void, case: str) -> None:
         )
 
 
-def _check_content(stream: BufferedIOBase, header: Header, case: str, name: str) -> None:
+def _check_content(
+    stream: BufferedIOBase, header: Header, case: str, name: str, kept: np.ndarray | None
+) -> None:
     """Run through all bytes in pieces; neither a long stream nor its end is taken on trust."""
     size = bad = 0
     rest = b""
+    room = None if kept is None else kept.reshape(-1, order="F").view(np.uint8)
     while piece := stream.read(PIECE):
+        begin = max(0, header.start - size)
+        inside = memoryview(piece)[begin : max(begin, header.end - size)]
+        if room is not None and inside:
+            at = size + begin - header.start
+            room[at : at + len(inside)] = np.frombuffer(inside, np.uint8)
         if header.floats:
-            inside = rest + piece[max(0, header.start - size) : max(0, header.end - size)]
-            whole = len(inside) - len(inside) % np.dtype(header.floats).itemsize
-            numbers, rest = np.frombuffer(inside[:whole], header.floats), inside[whole:]
+            joined = rest + bytes(inside)
+            whole = len(joined) - len(joined) % np.dtype(header.floats).itemsize
+            numbers, rest = np.frombuffer(joined[:whole], header.floats), joined[whole:]
             bad += numbers.size - int(np.isfinite(numbers).sum())
         size += len(piece)
         if size > header.end + TRAILING_BYTES:

@@ -192,8 +192,8 @@ def check_mask_path(path: Path) -> None:
 
 def _read(path: Path, case: str) -> tuple[np.ndarray, Affine]:
     # A file's own name may be a patient's: messages call it by its case.
-    image = read_image(path, case, case + suffix_of(path, READABLE))
-    return sitk.GetArrayFromImage(image).T, _affine_of(image)
+    array, image = read_image(path, case, case + suffix_of(path, READABLE))
+    return array, _affine_of(image)
 
 
 def check_finite(values: np.ndarray, case: str) -> None:

@@ -8,13 +8,15 @@ import numpy as np
 from jaxtyping import Float32
 from scipy import ndimage
 
-from dyntransnet.contract import Contract, Label
+from dyntransnet.contract import Contract, IntensityRule, IntensityWindow, Label
+from dyntransnet.errors import ScanError
 from dyntransnet.imaging.checks.grids import check_scan
-from dyntransnet.imaging.geometry import Matrices, Placement, Volume, resample_slabs
-from dyntransnet.imaging.intensity import normalize, padding_of
+from dyntransnet.imaging.geometry import Placement, box_of, resample_slabs
+from dyntransnet.imaging.intensity import AIR, normalize, padding_of
 from dyntransnet.imaging.lesions import measure
+from dyntransnet.imaging.needs import check_memory
 from dyntransnet.imaging.scan import Mask, Scan
-from dyntransnet.imaging.tiling import Predict, predict_tiled
+from dyntransnet.imaging.tiling import Predict, Source, Tiling, predict_slices
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,13 @@ def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
         liver's pieces on the network's grid only the largest is left.
 
     Raises:
-        ScanError: the scan has no usable geometry.
+        ScanError: the scan has no usable geometry, or does not fit in memory.
     """
-    found = probability_map(scan, predict, contract)
-    return mask_on_scan(found.values, found.placement, scan, contract.threshold)
+    try:
+        found = probability_map(scan, predict, contract)
+        return mask_on_scan(found.values, found.placement, scan, contract.threshold)
+    except MemoryError as error:
+        raise ScanError(f"{scan.id}: must fit in memory, got none left") from error
 
 
 def probability_map(scan: Scan, predict: Predict, contract: Contract) -> ProbabilityMap:
@@ -105,17 +110,22 @@ def probability_map(scan: Scan, predict: Predict, contract: Contract) -> Probabi
         ScanError: the scan has no usable geometry.
     """
     check_scan(scan)
+    check_memory(scan, contract)
     placement = Placement.of(scan.voxels.shape, scan.affine, contract.spacing_mm)
-    volume = normalize(placement.volume_of(scan.voxels), contract.intensity)
-    logits = predict_tiled(
-        volume,
-        predict,
-        classes=len(contract.classes),
-        patch_size=contract.patch_size,
-        overlap=contract.overlap,
-        padding=padding_of(volume, contract.intensity),
+    source, around = _network_input(scan, placement, contract.intensity)
+    tiling = Tiling(len(contract.classes), contract.patch_size, contract.overlap, around)
+    values = predict_slices(
+        source, placement.shape, predict, tiling, lambda logits: nested(sigmoid(logits))
     )
-    return ProbabilityMap(one_liver(nested(sigmoid(logits)), contract.threshold), placement)
+    return ProbabilityMap(one_liver(values, contract.threshold), placement)
+
+
+def _network_input(scan: Scan, placement: Placement, rule: IntensityRule) -> tuple[Source, float]:
+    """What the network sees slice by slice, and what surrounds it."""
+    if isinstance(rule, IntensityWindow):  # each voxel by itself: nothing is ever whole
+        return lambda rows: normalize(placement.slices_of(scan.voxels, rows), rule), AIR
+    volume = normalize(placement.volume_of(scan.voxels), rule)
+    return lambda rows: volume[:, :, rows], padding_of(volume, rule)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -126,25 +136,35 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 def nested(
     probabilities: Float32[np.ndarray, "classes x y z"],
 ) -> Float32[np.ndarray, "classes x y z"]:
-    """Let the liver be at least as probable as the tumor, for a tumor is part of it.
+    """Let the liver be at least as probable as the tumor, in place: a tumor is part of it.
 
     A lesion at the surface of the liver looks unlike it: where it was found, it counts.
     """
     liver, tumor = probabilities
-    return np.stack([np.maximum(liver, tumor), tumor])
+    np.maximum(liver, tumor, out=liver)
+    return probabilities
 
 
 def one_liver(
     probabilities: Float32[np.ndarray, "classes x y z"], threshold: float
 ) -> Float32[np.ndarray, "classes x y z"]:
-    """Silence every liver component but the largest: a patient has one liver."""
-    pieces, count = ndimage.label(probabilities[0] >= threshold)
-    if count < 2:
+    """Silence every liver component but the largest, in place: a patient has one liver."""
+    liver = probabilities[0]
+    inside = liver >= threshold
+    if not inside.any():
         return probabilities
-    largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
-    kept = probabilities.copy()
-    kept[0][(pieces > 0) & (pieces != largest)] = 0
-    return kept
+    box = box_of(inside)
+    pieces, count = ndimage.label(inside[box])
+    del inside
+    if count > 1:
+        sizes = np.zeros(count + 1, np.int64)
+        for plane in pieces:
+            sizes += np.bincount(plane.ravel(), minlength=count + 1)
+        largest = 1 + int(np.argmax(sizes[1:]))
+        # Plane by plane: with all at once, labels as large as the scan would be copied.
+        for plane, piece in zip(liver[box], pieces, strict=True):
+            plane[(piece > 0) & (piece != largest)] = 0
+    return probabilities
 
 
 def mask_on_scan(
@@ -155,31 +175,11 @@ def mask_on_scan(
 ) -> Mask:
     """Bring probabilities to the scan's grid and take the threshold there.
 
-    Only the box that can hold liver is computed: interpolation never exceeds the
-    values it lies between.
+    Of each class only the box that can hold it is computed.
     """
     labels = np.zeros(scan.voxels.shape, np.uint8, order="F")
-    liver, tumor = (placement.on_scan_axes(scores) for scores in probabilities)
-    if (liver >= threshold).any():
-        box, matrices = _box(liver, placement.to_scan, threshold)
-        inside = labels[box]
-        slabs = zip(resample_slabs(liver, matrices), resample_slabs(tumor, matrices), strict=True)
-        for (rows, p_liver), (_, p_tumor) in slabs:
-            is_liver = p_liver >= threshold
-            is_tumor = is_liver & (p_tumor >= threshold)
-            inside[:, :, rows] = is_liver * np.uint8(Label.LIVER) + is_tumor
+    for label, scores in zip((Label.LIVER, Label.TUMOR), probabilities, strict=True):
+        for box, values in placement.reached_by(scores, threshold):
+            # Each class lies within the one before it.
+            labels[box] += (values >= threshold) & (labels[box] == label - 1)
     return Mask(labels, scan.affine)
-
-
-def _box(
-    liver: Volume, to_scan: Matrices, threshold: float
-) -> tuple[tuple[slice, slice, slice], Matrices]:
-    """The scan voxels that some liver voxel of the network's grid reaches."""
-    found = ndimage.find_objects((liver >= threshold).astype(np.uint8))[0]
-    x, y, z = (
-        np.flatnonzero(matrix[:, span].any(axis=1))
-        for matrix, span in zip(to_scan, found, strict=True)
-    )
-    box = (slice(x[0], x[-1] + 1), slice(y[0], y[-1] + 1), slice(z[0], z[-1] + 1))
-    along_x, along_y, along_z = (matrix[rows] for matrix, rows in zip(to_scan, box, strict=True))
-    return box, (along_x, along_y, along_z)

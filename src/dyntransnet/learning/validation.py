@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dyntransnet.config import TrainParams
-from dyntransnet.imaging.tiling import predict_tiled
+from dyntransnet.imaging.tiling import Tiling, predict_tiled
 from dyntransnet.learning.cache import CachedCase
 from dyntransnet.learning.precision import autocast
 from dyntransnet.learning.processes import Team
@@ -46,14 +46,8 @@ def _score(
             logits: np.ndarray = network(torch.from_numpy(batch).to(device)).float().cpu().numpy()
         return logits
 
-    logits = predict_tiled(
-        case.image.astype(np.float32),
-        predict,
-        classes=len(CLASSES),
-        patch_size=params.tile,
-        overlap=params.overlap,
-        padding=case.air,
-    )
+    tiling = Tiling(len(CLASSES), params.tile, params.overlap, case.air)
+    logits = predict_tiled(case.image.astype(np.float32), predict, tiling)
     liver, tumor = logits >= 0
     masks = {"liver": liver | tumor, "tumor": tumor}
     return {name: dice(case.label >= label, masks[name]) for name, label in CLASSES.items()}

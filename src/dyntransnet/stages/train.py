@@ -152,6 +152,7 @@ def _contract(cache: Path, manifest: Path, network: NetworkSpec, params: TrainPa
         patch_size=params.tile,
         intensity=grid.intensity,
         overlap=params.overlap,
+        mirrored_axes=params.augment.flip_axes,
         manifest_sha256=sha256_of(manifest),
         model_sha256="",
     )
