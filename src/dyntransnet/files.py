@@ -44,12 +44,15 @@ class Job:
 
 
 @contextmanager
-def segmenter(url: str | None, model: Path | None, *, timeout_s: float) -> Iterator[Segmenter]:
+def segmenter(
+    url: str | None, model: Path | None, *, precision: str = "fp32", timeout_s: float
+) -> Iterator[Segmenter]:
     """A way to have scans segmented: by a server, or by a model in this process.
 
     Args:
         url: host and gRPC port of a server; used where no model is given.
         model: a model folder, as ``export`` writes it.
+        precision: what that computes in; a server has its own.
         timeout_s: budget of each call to a server.
 
     Raises:
@@ -57,7 +60,7 @@ def segmenter(url: str | None, model: Path | None, *, timeout_s: float) -> Itera
         ServingError: the client's package is missing.
     """
     if model:
-        predict, contract = load(model, "openvino")
+        predict, contract = load(model, "openvino", precision)
         yield lambda scan: answer(scan, predict, contract)
     else:
         with SegmentationClient(str(url), timeout_s=timeout_s) as client:

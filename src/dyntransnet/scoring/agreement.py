@@ -1,0 +1,119 @@
+"""How far what one runtime gives is from what another gives for the same input."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from dyntransnet.errors import ParityError
+from dyntransnet.imaging.scan import Mask
+from dyntransnet.scoring.overlap import CLASSES, dice
+
+Logits = Float32[np.ndarray, "n classes x y z"]
+Dices = dict[str, float | None]
+"""Class to its Dice; None where neither side has any of it."""
+
+
+def compare_windows(expected: Logits, found: np.ndarray) -> dict[str, Any]:
+    """Logits of the same windows, and the masks that they stand for.
+
+    Args:
+        expected: of the reference.
+        found: of the runtime under test.
+
+    Returns:
+        ``max_difference`` and ``mean_difference`` of the logits; how many ``voxels`` there
+        are, how many of them ``changed`` their class, and per class the ``dice`` between
+        the masks.
+
+    Raises:
+        ParityError: the logits differ in shape.
+    """
+    if found.shape != expected.shape:
+        raise ParityError(f"logits must be of shape {expected.shape}, got {found.shape}")
+    difference = np.abs(expected - found)
+    return {
+        "max_difference": float(difference.max()),
+        "mean_difference": float(difference.mean()),
+        **_compare(_labels(expected), _labels(found)),
+    }
+
+
+def compare_masks(truth: Mask, reference: Mask, tested: Mask) -> dict[str, Any]:
+    """Two masks of one scan, and what their difference means for its scores.
+
+    Returns:
+        ``voxels``, ``changed`` and ``dice`` as ``compare_windows`` does, and per class
+        the ``dice_change``: Dice of the tested mask against the truth less that of the
+        reference. Finding nothing where there is nothing counts as a Dice of 1.
+    """
+    changes = {
+        name: _change(
+            dice(truth.labels >= label, reference.labels >= label),
+            dice(truth.labels >= label, tested.labels >= label),
+        )
+        for name, label in CLASSES.items()
+    }
+    return {**_compare(reference.labels, tested.labels), "dice_change": changes}
+
+
+def summarize_agreement(
+    windows: Mapping[str, Any], scans: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """All that was seen of one runtime, with the numbers that limits are held against.
+
+    Args:
+        windows: what ``compare_windows`` gave.
+        scans: case to what ``compare_masks`` gave.
+
+    Returns:
+        ``max_difference`` and ``mean_difference``; ``dice_min``, the lowest Dice between
+        two masks of a class; ``dice_change``, per class its mean over scans; the two
+        arguments as ``windows`` and ``scans``.
+    """
+    dices = [value for row in (windows, *scans.values()) for value in row["dice"].values()]
+    return {
+        "max_difference": windows["max_difference"],
+        "mean_difference": windows["mean_difference"],
+        "dice_min": min((value for value in dices if value is not None), default=1.0),
+        "dice_change": {
+            name: _mean(row["dice_change"][name] for row in scans.values()) for name in CLASSES
+        },
+        "windows": {name: windows[name] for name in ("voxels", "changed", "dice")},
+        "scans": dict(scans),
+    }
+
+
+def _labels(logits: np.ndarray) -> UInt8[np.ndarray, "n x y z"]:
+    """What each voxel is where the threshold is a half; what is tumor is liver."""
+    liver, tumor = (logits[:, channel] >= 0 for channel in range(len(CLASSES)))
+    return (liver | tumor).astype(np.uint8) + tumor
+
+
+def _compare(
+    reference: UInt8[np.ndarray, "..."], tested: UInt8[np.ndarray, "..."]
+) -> dict[str, Any]:
+    inside: dict[str, tuple[Bool[np.ndarray, "..."], Bool[np.ndarray, "..."]]] = {
+        name: (reference >= label, tested >= label) for name, label in CLASSES.items()
+    }
+    return {
+        "voxels": reference.size,
+        "changed": int(np.count_nonzero(reference != tested)),
+        "dice": {name: _known(dice(*pair)) for name, pair in inside.items()},
+    }
+
+
+def _change(before: float, after: float) -> float | None:
+    if np.isnan(before) and np.isnan(after):
+        return None
+    return float(np.nan_to_num(after, nan=1.0) - np.nan_to_num(before, nan=1.0))
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
