@@ -14,7 +14,7 @@ from dyntransnet.runtimes.choice import load
 from dyntransnet.stages import publish
 from models import flip_a_bit
 
-PARAMS = PublishParams(backend="python", runtime="openvino")
+PARAMS = PublishParams(backend="python", runtime="openvino", precision="fp32")
 
 
 @pytest.fixture
@@ -59,12 +59,13 @@ def test_publishing_again_replaces_the_model(registered):
     registered.client.set_registered_model_alias("liver", "champion", "2")
     folder = published(registered)
     assert Contract.load(folder / "1").model_sha256 == sha256_of(folder / "1" / ONNX_FILE)
-    assert sorted(path.name for path in (folder / "1").iterdir()) == [CONTRACT_FILE, ONNX_FILE]
+    files = [path.name for path in (folder / "1").rglob("*") if path.is_file()]
+    assert sorted(files) == [CONTRACT_FILE, ONNX_FILE]
 
 
 @pytest.mark.parametrize("backend", ["python", "onnxruntime", "tensorrt"])
 def test_the_configuration_fits_the_contract(registered, backend):
-    folder = published(registered, PublishParams(backend=backend, runtime="openvino"))
+    folder = published(registered, PublishParams(backend=backend, runtime="openvino", precision="fp32"))
     config = text_format.Parse(
         (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
     )

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 
 import openvino
@@ -16,11 +17,14 @@ from dyntransnet.imaging.tiling import Windows
 from dyntransnet.runtimes.openvino_files import FOLDER, NOTE_FILE, Note, files_of
 from dyntransnet.runtimes.openvino_norms import fold_norms
 
-FLOATING = ("MVN", "MatMul", "GroupConvolution", "ConvolutionBackpropData")
-"""Operators that int8 leaves as they are: norms, attention, and what moves few numbers."""
+QUANTIZED = "Convolution"
+"""All else stays in floats. Sums and products around norms would be rounded, too, if NNCF had
+its way: 78 places instead of 10 in the tiny network, which is slower and less alike."""
 
-LEAST_KERNEL = 27
-"""Convolutions of fewer taps than 3 x 3 x 3 move more numbers than they compute."""
+LEAST_TAPS = 27
+"""Convolutions of fewer than 3 x 3 x 3 taps move more numbers than they compute."""
+
+ENDS = ("Parameter", "Result")
 
 TELEMETRY = "openvino_telemetry"
 
@@ -75,31 +79,30 @@ def quantized(network: Model, windows: Windows) -> Model:
             f"int8 must have nncf (pip install 'dyntransnet[pipeline]'), got {error}"
         ) from error
     nncf.set_log_level("ERROR")
-    small = [node.get_friendly_name() for node in network.get_ops() if _is_small(node)]
+    nodes = network.get_ordered_ops()
+    small = [node.get_friendly_name() for node in nodes if _is_small(node)]
+    others = {node.get_type_name() for node in nodes} - {QUANTIZED, *ENDS}
     return nncf.quantize(
         network,
         nncf.Dataset([window[None] for window in windows]),
         subset_size=len(windows),
         preset=nncf.QuantizationPreset.MIXED,
-        ignored_scope=nncf.IgnoredScope(names=small, types=list(FLOATING), validate=False),
+        ignored_scope=nncf.IgnoredScope(names=small, types=sorted(others), validate=False),
     )
 
 
 def _is_small(node: openvino.Node) -> bool:
     """Whether a convolution is not worth quantizing: the image's own, and kernels of few taps."""
-    if node.get_type_name() != "Convolution":
+    if node.get_type_name() != QUANTIZED:
         return False
     _, channels, *taps = node.input_value(1).get_partial_shape().to_shape()
-    count = 1
-    for edge in taps:
-        count *= edge
-    return channels == 1 or count < LEAST_KERNEL
+    return channels == 1 or prod(taps) < LEAST_TAPS
 
 
 def _number_names(network: Model) -> None:
     """Name operators by their order: OpenVINO's own numbers differ from one run to the next."""
     for index, node in enumerate(network.get_ordered_ops()):
-        if node.get_type_name() not in ("Parameter", "Result"):
+        if node.get_type_name() not in ENDS:
             node.set_friendly_name(f"{node.get_type_name()}_{index}")
 
 
