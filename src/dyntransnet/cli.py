@@ -190,7 +190,7 @@ def gate(
     from dyntransnet.scoring.parity import ParityLimits, read_parity
 
     params = Params.load()
-    limits = {
+    limits: dict[str, ParityLimits] = {
         name: ParityLimits(**limit.model_dump()) for name, limit in params.export.limits.items()
     }
     gatekeeper.run(

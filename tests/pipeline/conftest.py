@@ -48,7 +48,6 @@ class Workspace:
             values[section] |= entries
         file.write_text(yaml.safe_dump(values))
 
-
     def allow(self, *precisions: str) -> None:
         """Let these lie anywhere: the masks of so short a training hang on single logits."""
         limits = yaml.safe_load((self.path / "params.yaml").read_text())["export"]["limits"]

@@ -43,13 +43,6 @@ def test_each_precision_gives_the_logits_of_the_network(folder, precision, toler
         np.testing.assert_allclose(predict(IMAGE[:batch]), LOGITS[:batch], atol=tolerance)
 
 
-def test_bf16_is_what_runs_where_the_cpu_has_it(folder):
-    found = load(folder, "openvino", "bf16")[0](IMAGE)
-    expected = "bf16" if openvino_runtime.has_bf16() else "fp32"
-    assert openvino_runtime.computed_in("bf16") == expected
-    assert (abs(found - LOGITS).max() > 1e-4) == (expected == "bf16")
-
-
 def test_a_cpu_without_bf16_computes_in_fp32_and_says_so(folder, monkeypatch, caplog):
     monkeypatch.setattr(openvino_runtime, "has_bf16", lambda: False)
     with caplog.at_level(logging.WARNING):

@@ -63,8 +63,10 @@ def test_a_report_is_held_to_limits(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", '{"forms": {"a": {}}}', '{"forms": {"a": 3}}', '{"forms": 1}']
-    + [json.dumps({"forms": {"a": row() | {"dice_change": 1}}})],
+    [
+        *("", "[]", "{}", '{"forms": {"a": {}}}', '{"forms": {"a": 3}}', '{"forms": 1}'),
+        json.dumps({"forms": {"a": row() | {"dice_change": 1}}}),
+    ],
 )
 def test_a_file_that_is_something_else_is_one_line(tmp_path, content):
     (tmp_path / "parity.json").write_text(content)

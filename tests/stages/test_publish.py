@@ -65,7 +65,7 @@ def test_publishing_again_replaces_the_model(registered):
 
 @pytest.mark.parametrize("backend", ["python", "onnxruntime", "tensorrt"])
 def test_the_configuration_fits_the_contract(registered, backend):
-    folder = published(registered, PublishParams(backend=backend, runtime="openvino", precision="fp32"))
+    folder = published(registered, PARAMS.model_copy(update={"backend": backend}))
     config = text_format.Parse(
         (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
     )

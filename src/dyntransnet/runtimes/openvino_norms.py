@@ -24,18 +24,19 @@ SPELLED = ("MatMul", "Transpose", "Add", "Sqrt", "Divide")
 """What leads from the squares to 1 / sqrt(their mean + epsilon)."""
 
 
-def fold_norms(model: Model) -> int:
+def fold_norms(model: Model, *, in_rows: bool) -> int:
     """Put an MVN in the place of every spelled out instance norm, in place.
 
     Args:
         model: read from the ONNX file that ``onnx_writer`` wrote.
+        in_rows: whether windows are folded, so that sums are short.
 
     Returns:
         How many norms were found.
     """
     found = [norm for node in model.get_ordered_ops() if (norm := _norm_of(node))]
     for norm in found:
-        _fold(norm)
+        _fold(norm, MOST_ROWS if in_rows else 1)
     model.validate_nodes_and_infer_types()
     return len(found)
 
@@ -73,9 +74,9 @@ def _norm_of(square: Node) -> SpelledNorm | None:
     return SpelledNorm(centered, square, epsilon, node)
 
 
-def _fold(norm: SpelledNorm) -> None:
+def _fold(norm: SpelledNorm, most_rows: int) -> None:
     """Centered * scale becomes MVN * 1: nobody asks for what made both any more."""
-    folded = _mvn_in_rows(norm.centered.input_value(0), norm.epsilon)
+    folded = _mvn(norm.centered.input_value(0), norm.epsilon, most_rows)
     for use in list(norm.centered.output(0).get_target_inputs()):
         if use.get_node() != norm.square:
             use.replace_source_output(folded)
@@ -84,11 +85,13 @@ def _fold(norm: SpelledNorm) -> None:
         use.replace_source_output(one)
 
 
-def _mvn_in_rows(image: openvino.Output, epsilon: float) -> openvino.Output:
+def _mvn(image: openvino.Output, epsilon: float, most_rows: int) -> openvino.Output:
     _, *fixed = image.get_partial_shape()
     shape = [edge.get_length() for edge in fixed]
     voxels = prod(shape[1:])
-    rows = max(count for count in range(1, MOST_ROWS + 1) if voxels % count == 0)
+    rows = max(count for count in range(1, most_rows + 1) if voxels % count == 0)
+    if rows == 1:
+        return opset15.mvn(image, np.array([2, 3, 4]), True, epsilon, "inside_sqrt").output(0)
     folded = opset15.reshape(image, np.array([-1, rows, voxels // rows]), special_zero=False)
     norm = opset15.mvn(folded, np.array([1, 2]), True, epsilon, "inside_sqrt")
     return opset15.reshape(norm, np.array([-1, *shape]), special_zero=False).output(0)

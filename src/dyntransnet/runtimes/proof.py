@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dyntransnet.contract import Contract
-from dyntransnet.imaging.scan import Mask, Scan, read_mask, read_scan
+from dyntransnet.imaging.scan import Scan, read_mask, read_scan
 from dyntransnet.imaging.segment import segment
 from dyntransnet.imaging.tiling import Predict, Windows
 from dyntransnet.runtimes.choice import load

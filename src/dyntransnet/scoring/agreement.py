@@ -4,15 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
 from dyntransnet.errors import ParityError
 from dyntransnet.imaging.scan import Mask
 from dyntransnet.scoring.overlap import CLASSES, dice
 
 Logits = Float32[np.ndarray, "n classes x y z"]
-Dices = dict[str, float | None]
-"""Class to its Dice; None where neither side has any of it."""
 
 
 def compare_windows(expected: Logits, found: np.ndarray) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def compare_windows(expected: Logits, found: np.ndarray) -> dict[str, Any]:
     Returns:
         ``max_difference`` and ``mean_difference`` of the logits; how many ``voxels`` there
         are, how many of them ``changed`` their class, and per class the ``dice`` between
-        the masks.
+        the masks, None where both are empty.
 
     Raises:
         ParityError: the logits differ in shape.
@@ -94,13 +92,11 @@ def _labels(logits: np.ndarray) -> UInt8[np.ndarray, "n x y z"]:
 def _compare(
     reference: UInt8[np.ndarray, "..."], tested: UInt8[np.ndarray, "..."]
 ) -> dict[str, Any]:
-    inside: dict[str, tuple[Bool[np.ndarray, "..."], Bool[np.ndarray, "..."]]] = {
-        name: (reference >= label, tested >= label) for name, label in CLASSES.items()
-    }
+    dices = {name: dice(reference >= label, tested >= label) for name, label in CLASSES.items()}
     return {
         "voxels": reference.size,
         "changed": int(np.count_nonzero(reference != tested)),
-        "dice": {name: _known(dice(*pair)) for name, pair in inside.items()},
+        "dice": {name: None if np.isnan(value) else value for name, value in dices.items()},
     }
 
 
@@ -108,10 +104,6 @@ def _change(before: float, after: float) -> float | None:
     if np.isnan(before) and np.isnan(after):
         return None
     return float(np.nan_to_num(after, nan=1.0) - np.nan_to_num(before, nan=1.0))
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

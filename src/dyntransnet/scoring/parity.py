@@ -51,7 +51,9 @@ def disagreements(
         limits: of each precision.
     """
     return [
-        line for form, row in parity.items() for line in _broken(form, row, limits[row["precision"]])
+        line
+        for form, row in parity.items()
+        for line in _broken(form, row, limits[row["precision"]])
     ]
 
 

@@ -1,7 +1,8 @@
 """Put the exported model into MLflow's registry; the gate decides who is champion.
 
 The registry holds the ONNX file that passed parity, byte for byte, with what was made of it
-for OpenVINO, its contract, its scores and where it came from. A refused model is registered too, without the alias.
+for OpenVINO, its contract, its scores and where it came from. A refused model is registered
+too, without the alias.
 """
 
 import json
