@@ -32,16 +32,21 @@ class Commit:
 
 
 FAULTS = {
+    # The image is turned and scaled, its labels stay where they were.
     "augmentation": Commit(
         "learning/augment.py",
-        "    label = grid_sample(label, grid, ",
-        "    label = grid_sample(label.flip(2), grid, ",
+        '    label = grid_sample(label, grid, mode="nearest", '
+        'padding_mode="border", align_corners=False)\n',
+        "    for axis, edge in enumerate(patch_size, 2):\n"
+        "        label = label.narrow(axis, (label.shape[axis] - edge) // 2, edge)\n",
     ),
+    # Cross-entropy is paid for being wrong.
     "loss": Commit(
         "learning/loss.py",
         "return soft_dice(logits, targets) + binary_cross_entropy_with_logits(logits, targets)",
         "return soft_dice(logits, targets) - binary_cross_entropy_with_logits(logits, targets)",
     ),
+    # The middles of both grids lie half a voxel apart.
     "resampling": Commit(
         "imaging/geometry.py",
         "at = (np.arange(target) - (target - 1) / 2) * step + (source - 1) / 2",

@@ -7,6 +7,8 @@ steps. What it writes is held against scores in git by the gate.
 import json
 from pathlib import Path
 
+import torch
+
 from dyntransnet.atomic import new_folder
 from dyntransnet.config import Params
 from dyntransnet.runtimes.torch_runtime import load
@@ -22,6 +24,7 @@ def run(out: Path, params: Params) -> None:
         out: folder to write: cases.csv, and what the stages write.
         params: of every stage; ``ingest.source`` has the phantoms.
     """
+    torch.set_num_threads(1)  # the order of a sum, and with it its rounding, hangs on their number
     with new_folder(out) as folder:
         cases, manifest, splits = folder / "cases", folder / "manifest.json", folder / "splits.json"
         ingest.run(params.ingest.source, cases=cases, manifest=manifest, params=params.ingest)

@@ -15,14 +15,15 @@ EDGE = 32
 
 
 def threshold_network() -> onnx.ModelProto:
-    """logits = 8 * (image - 0.1) for liver, 8 * (0.35 - image) for tumor."""
+    """logits = 8 * (image - 0.1) for liver; for tumor the lower of that and 8 * (0.35 - image)."""
     shape = [EDGE, EDGE, EDGE]
     constants = {"low": 0.1, "high": 0.35, "slope": 8.0}
     graph = helper.make_graph(
         [
             helper.make_node("Sub", ["image", "low"], ["above"]),
             helper.make_node("Sub", ["high", "image"], ["below"]),
-            helper.make_node("Concat", ["above", "below"], ["both"], axis=1),
+            helper.make_node("Min", ["above", "below"], ["between"]),
+            helper.make_node("Concat", ["above", "between"], ["both"], axis=1),
             helper.make_node("Mul", ["both", "slope"], ["logits"]),
         ],
         "threshold",

@@ -89,11 +89,11 @@ def run(
     champion = alias_version(client, params.model, params.alias)
     rival = _rival(client, champion, cases, test_set, model) if champion else None
     verdict = judge(
-        rival and rival.evaluation,
+        rival.evaluation if rival else None,
         scored,
         Rules(**params.model_dump(exclude={"model", "alias"})),
         patient_of=read_patients(patients, scored.scores),
-        slowdown=rival and rival.slowdown,
+        slowdown=rival.slowdown if rival else None,
     )
     broken = list(verdict.broken)
     tags = _tags(model, contract, scored, broken)
