@@ -9,7 +9,7 @@ from dyntransnet.runtimes.proof import computed_in, prove
 from dyntransnet.scoring.overlap import dice
 from models import save_model, threshold_model
 
-SHAPE = (26, 18, 11)
+SHAPE = (32, 24, 15)
 WINDOWS = np.random.default_rng(0).uniform(-1, 1, (2, 1, 16, 16, 16)).astype(np.float32)
 FORMS = [("onnxruntime", "fp32"), ("openvino", "fp32")]
 

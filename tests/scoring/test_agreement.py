@@ -8,12 +8,12 @@ from dyntransnet.scoring.agreement import compare_masks, compare_windows, summar
 from dyntransnet.scoring.parity import ParityLimits, disagreements
 
 LIMITS = {"fp32": ParityLimits(max_difference=1e-4, min_dice=0.999, max_dice_change=0.001)}
-SHAPE = (10, 7, 6)
+SHAPE = (10, 17, 16)
 
 
 def constant(*values: float) -> np.ndarray:
-    """Two windows of 2 x 3 x 4 voxels, with one value for each class."""
-    logits = np.zeros((2, 2, 2, 3, 4), np.float32)
+    """Two windows of 5 x 8 x 9 voxels, with one value for each class."""
+    logits = np.zeros((2, 2, 5, 8, 9), np.float32)
     return logits + np.reshape(values, (1, 2, 1, 1, 1)).astype(np.float32)
 
 
@@ -37,7 +37,7 @@ def test_voxels_that_change_their_class_are_counted():
     found[0, 1, 0, 0, 0] = 0.0  # liver to tumor
     found[1, 0, 1, 2, :3] = -0.1  # liver to background
     row = compare_windows(expected, found)
-    assert (row["changed"], row["voxels"]) == (4, 48)
+    assert (row["changed"], row["voxels"]) == (4, 720)
 
 
 def test_a_tumor_counts_as_liver_as_in_the_masks_that_are_served():
@@ -59,7 +59,7 @@ def test_logits_that_are_no_numbers_break_the_limit(value):
 
 
 def test_windows_of_other_shapes_than_torchs_are_a_disagreement():
-    rule = r"logits must be of shape \(2, 2, 2, 3, 4\), got \(2, 1, "
+    rule = r"logits must be of shape \(2, 2, 5, 8, 9\), got \(2, 1, "
     with pytest.raises(ParityError, match=rule):
         compare_windows(constant(0.5, 1.0), constant(0.5, 1.0)[:, :1])
 
@@ -69,8 +69,8 @@ def test_masks_of_a_scan_are_compared_with_each_other_and_the_truth():
     row = compare_masks(mask(4, 2), mask(4, 2), mask(6, 1))
     assert row["dice"] == {"liver": pytest.approx(0.8), "tumor": pytest.approx(2 / 3)}
     assert row["dice_change"] == {"liver": pytest.approx(-0.2), "tumor": pytest.approx(-1 / 3)}
-    assert row["changed"] == 3 * 7 * 6
-    assert row["voxels"] == 10 * 7 * 6
+    assert row["changed"] == 3 * 17 * 16
+    assert row["voxels"] == 10 * 17 * 16
 
 
 def test_a_mask_nearer_to_the_truth_is_a_change_too():
@@ -96,7 +96,24 @@ def test_the_lowest_dice_is_that_of_any_scan_and_the_change_a_mean():
     assert found["dice_min"] == pytest.approx(2 / 3)
     assert found["dice_change"] == {"liver": pytest.approx(-0.1), "tumor": pytest.approx(-1 / 3)}
     assert found["scans"] == scans
-    assert found["windows"] == {"voxels": 48, "changed": 0, "dice": {"liver": 1.0, "tumor": 1.0}}
+    assert found["windows"] == {
+        "voxels": 720,
+        "changed": 0,
+        "dice": {"liver": 1.0, "tumor": 1.0},
+        "marked": {"liver": 720, "tumor": 720},
+    }
+
+
+def test_what_hangs_on_single_voxels_is_told_and_held_to_no_limit():
+    """One slice is 272 voxels, two are 544."""
+    windows = compare_windows(constant(1, -1), constant(1, -1))
+    small = {"a": compare_masks(mask(4, 1), mask(4, 1), mask(4, 0))}
+    assert small["a"]["dice"]["tumor"] == 0.0
+    assert small["a"]["dice_change"]["tumor"] == -1.0
+    found = summarize_agreement(windows, small)
+    assert (found["dice_min"], found["dice_change"]["tumor"]) == (1.0, None)
+    large = {"a": compare_masks(mask(4, 1), mask(4, 0), mask(4, 2))}
+    assert summarize_agreement(windows, large)["dice_min"] == 0.0
 
 
 def test_without_scans_no_change_is_known():

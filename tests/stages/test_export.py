@@ -126,12 +126,13 @@ def lose_mean(graph) -> None:
 
 
 def speak_up(graph) -> None:
-    """Weights before a norm, a thousandfold: it takes the scale out again."""
+    """Weights before a norm, a thousandfold: with its epsilon it takes the scale out again."""
+    made = {node.output[0]: node for node in graph.node}
+    roots = [node for node in graph.node if node.op_type == "Sqrt"]
+    for name in {made[root.input[0]].input[1] for root in roots}:
+        scale(graph, name, 1024**2)
     for centered, _ in spelled_norms(graph):
-        (conv,) = [node for node in graph.node if node.output[0] == centered.input[0]]
-        (weight,) = [one for one in graph.initializer if one.name == conv.input[1]]
-        louder = numpy_helper.to_array(weight) * np.float32(1024)
-        weight.CopyFrom(numpy_helper.from_array(louder, weight.name))
+        scale(graph, made[centered.input[0]].input[1], 1024)
 
 
 def square_in_fp16(graph) -> None:
@@ -157,8 +158,16 @@ def spelled_norms(graph):
 
 
 def shift(graph, name: str, amount: float) -> None:
+    change(graph, name, lambda values: values + np.float32(amount))
+
+
+def scale(graph, name: str, factor: float) -> None:
+    change(graph, name, lambda values: values * np.float32(factor))
+
+
+def change(graph, name: str, function) -> None:
     (tensor,) = [tensor for tensor in graph.initializer if tensor.name == name]
-    values = numpy_helper.to_array(tensor) + np.float32(amount)
+    values = function(numpy_helper.to_array(tensor))
     tensor.CopyFrom(numpy_helper.from_array(values, name))
 
 

@@ -1,8 +1,9 @@
 """Make OpenVINO's own files from an ONNX file, in as many precisions as are asked for."""
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -83,13 +84,14 @@ def quantized(network: Model, windows: Windows) -> Model:
     nodes = network.get_ordered_ops()
     small = [node.get_friendly_name() for node in nodes if _is_small(node)]
     others = {node.get_type_name() for node in nodes} - {QUANTIZED, *ENDS}
-    return nncf.quantize(
-        network,
-        nncf.Dataset([window[None] for window in windows]),
-        subset_size=len(windows),
-        preset=nncf.QuantizationPreset.MIXED,
-        ignored_scope=nncf.IgnoredScope(names=small, types=sorted(others), validate=False),
-    )
+    with redirect_stdout(io.StringIO()):  # progress bars
+        return nncf.quantize(
+            network,
+            nncf.Dataset([window[None] for window in windows]),
+            subset_size=len(windows),
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(names=small, types=sorted(others), validate=False),
+        )
 
 
 def _is_small(node: openvino.Node) -> bool:

@@ -10,6 +10,9 @@ from dyntransnet.errors import ParityError
 from dyntransnet.imaging.scan import Mask
 from dyntransnet.scoring.overlap import CLASSES, dice
 
+LEAST_VOXELS = 500
+"""Of a class: where there are fewer, single voxels decide a Dice, and it is held to no limit."""
+
 Logits = Float32[np.ndarray, "n classes x y z"]
 
 
@@ -23,7 +26,8 @@ def compare_windows(expected: Logits, found: np.ndarray) -> dict[str, Any]:
     Returns:
         ``max_difference`` and ``mean_difference`` of the logits; how many ``voxels`` there
         are, how many of them ``changed`` their class, and per class the ``dice`` between
-        the masks, None where both are empty.
+        the masks, None where both are empty, and how many voxels the larger of both
+        ``marked``.
 
     Raises:
         ParityError: the logits differ in shape.
@@ -42,9 +46,10 @@ def compare_masks(truth: Mask, reference: Mask, tested: Mask) -> dict[str, Any]:
     """Two masks of one scan, and what their difference means for its scores.
 
     Returns:
-        ``voxels``, ``changed`` and ``dice`` as ``compare_windows`` does, and per class
-        the ``dice_change``: Dice of the tested mask against the truth less that of the
-        reference. Finding nothing where there is nothing counts as a Dice of 1.
+        ``voxels``, ``changed``, ``dice`` and ``marked`` as ``compare_windows`` does, and
+        per class the ``truth`` in voxels and the ``dice_change``: Dice of the tested mask
+        against the truth less that of the reference. Finding nothing where there is
+        nothing counts as a Dice of 1.
     """
     changes = {
         name: _change(
@@ -53,7 +58,12 @@ def compare_masks(truth: Mask, reference: Mask, tested: Mask) -> dict[str, Any]:
         )
         for name, label in CLASSES.items()
     }
-    return {**_compare(reference.labels, tested.labels), "dice_change": changes}
+    sizes = {name: _count(truth.labels, label) for name, label in CLASSES.items()}
+    return {
+        **_compare(reference.labels, tested.labels),
+        "dice_change": changes,
+        "truth": sizes,
+    }
 
 
 def summarize_agreement(
@@ -68,17 +78,28 @@ def summarize_agreement(
     Returns:
         ``max_difference`` and ``mean_difference``; ``dice_min``, the lowest Dice between
         two masks of a class; ``dice_change``, per class its mean over scans; the two
-        arguments as ``windows`` and ``scans``.
+        arguments as ``windows`` and ``scans``. Masks of fewer than ``LEAST_VOXELS`` count
+        for neither of the first two, and so may leave no value.
     """
-    dices = [value for row in (windows, *scans.values()) for value in row["dice"].values()]
+    dices = [
+        row["dice"][name]
+        for row in (windows, *scans.values())
+        for name in CLASSES
+        if row["marked"][name] >= LEAST_VOXELS
+    ]
     return {
         "max_difference": windows["max_difference"],
         "mean_difference": windows["mean_difference"],
-        "dice_min": min((value for value in dices if value is not None), default=1.0),
+        "dice_min": min(dices, default=1.0),
         "dice_change": {
-            name: _mean(row["dice_change"][name] for row in scans.values()) for name in CLASSES
+            name: _mean(
+                row["dice_change"][name]
+                for row in scans.values()
+                if row["truth"][name] >= LEAST_VOXELS
+            )
+            for name in CLASSES
         },
-        "windows": {name: windows[name] for name in ("voxels", "changed", "dice")},
+        "windows": {name: windows[name] for name in ("voxels", "changed", "dice", "marked")},
         "scans": dict(scans),
     }
 
@@ -97,7 +118,15 @@ def _compare(
         "voxels": reference.size,
         "changed": int(np.count_nonzero(reference != tested)),
         "dice": {name: None if np.isnan(value) else value for name, value in dices.items()},
+        "marked": {
+            name: max(_count(reference, label), _count(tested, label))
+            for name, label in CLASSES.items()
+        },
     }
+
+
+def _count(labels: UInt8[np.ndarray, "..."], label: int) -> int:
+    return int(np.count_nonzero(labels >= label))
 
 
 def _change(before: float, after: float) -> float | None:
@@ -106,6 +135,6 @@ def _change(before: float, after: float) -> float | None:
     return float(np.nan_to_num(after, nan=1.0) - np.nan_to_num(before, nan=1.0))
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
     return sum(known) / len(known) if known else None

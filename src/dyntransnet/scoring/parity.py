@@ -18,7 +18,8 @@ class ParityLimits:
 
     Attributes:
         max_difference: of any logit.
-        min_dice: between their masks, of windows and of each whole scan.
+        min_dice: between their masks, of windows and of each whole scan, where they are
+            large enough to tell.
         max_dice_change: of a class against the truth, mean over whole scans; to either
             side.
     """
