@@ -287,6 +287,16 @@ class Params(Pipeline):
     register_: RegisterParams = Field(alias="register")
     publish: PublishParams
 
+    @model_validator(mode="after")
+    def _published_is_exported(self) -> "Params":
+        made = ("fp32", *self.export.openvino)
+        if self.publish.precision not in made:
+            raise ValueError(
+                f"publish.precision must be fp32 or in export.openvino, got "
+                f"{self.publish.precision} and {', '.join(self.export.openvino) or 'none'}"
+            )
+        return self
+
     @classmethod
     def load(cls, path: Path = PARAMS_FILE) -> "Params":
         """Read and check params.yaml.
