@@ -16,10 +16,12 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from dyntransnet.contract import Contract
 from dyntransnet.imaging.scan import read_mask, read_scan
@@ -80,6 +82,17 @@ def row_of(seconds: dict[str, list[float]], base: dict[str, list[float]]) -> dic
     }
 
 
+def keep_to(cores: int) -> None:
+    """Let this process run on its first cores alone.
+
+    ONNX Runtime is told apart: its threads run, and wait busily, on all cores of the machine.
+    """
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores
+    onnxruntime.InferenceSession = partial(onnxruntime.InferenceSession, sess_options=options)
+
+
 def conditions() -> dict[str, object]:
     """What the numbers hang on."""
     packages = ("onnxruntime", "openvino", "numpy")
@@ -104,7 +117,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=4)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
+    keep_to(given.cores)
     contract = Contract.load(given.model)
     predictors = {" ".join(form): load(given.model, *form)[0] for form in FORMS}
     windows = liver_windows(given.cache, contract, given.windows)

@@ -74,6 +74,21 @@ def test_a_bad_output_is_one_line(tmp_path):
     assert error_of(finished).startswith("mask.png: extension must be one of .nii, ")
 
 
+@pytest.mark.parametrize(
+    ("precision", "rule"),
+    [
+        ("fp8", "precision of openvino must be one of fp32, bf16, int8, got fp8"),
+        ("bf16", "model/openvino: must hold openvino.json, got No such file or directory"),
+    ],
+)
+def test_a_precision_that_is_not_there_is_one_line(tmp_path, precision, rule):
+    write_scan(case_of()[0], tmp_path / "a.nii.gz")
+    save_model(tmp_path / "model", threshold_model(0.2, 0.7))
+    options = ("--output", "mask.nii.gz", "--model", "model", "--precision", precision)
+    assert error_of(run("segment", "a.nii.gz", *options, cwd=tmp_path)) == rule
+    assert not (tmp_path / "mask.nii.gz").exists()
+
+
 def test_a_bad_parameter_is_one_line(tmp_path):
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["split"]["fold"] = 3

@@ -144,10 +144,13 @@ def test_the_gate_finds_a_model_no_worse_than_itself(workspace):
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        (("src/dyntransnet/imaging/segment.py", "\n# changed\n"), {"evaluate", "register"}),
+        (
+            ("src/dyntransnet/imaging/segment.py", "\n# changed\n"),
+            {"evaluate", "export", "register"},
+        ),
         (
             ("src/dyntransnet/imaging/lesions.py", "\n# changed\n"),
-            {"ingest", "evaluate", "register"},
+            {"ingest", "evaluate", "export", "register"},
         ),
         (("src/dyntransnet/stages/publish.py", "\n# changed\n"), {"publish"}),
         (("src/dyntransnet/cli.py", "\n# changed\n"), set()),

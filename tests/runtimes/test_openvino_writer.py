@@ -37,10 +37,10 @@ def small_network() -> nn.Module:
         nn.Conv3d(1, 4, 3, padding=1, bias=False),
         nn.InstanceNorm3d(4, affine=True),
         nn.LeakyReLU(),
-        nn.Conv3d(4, 16, 3, padding=1, bias=False),
-        nn.InstanceNorm3d(16, affine=True, eps=1e-3),
+        nn.Conv3d(4, 32, 3, padding=1, bias=False),
+        nn.InstanceNorm3d(32, affine=True, eps=1e-3),
         nn.LeakyReLU(),
-        nn.Conv3d(16, 4, 3, padding=1, bias=False),
+        nn.Conv3d(32, 4, 3, padding=1, bias=False),
         nn.InstanceNorm3d(4),
         nn.Conv3d(4, 2, 1),
     )

@@ -26,7 +26,7 @@ from dyntransnet.stages import export
 from dyntransnet.stages.export import run
 
 PATCH = (16, 32, 32)
-SPEC = NetworkSpec(name="dyntransnet_tiny", options=SMALL | {"embed_dim": 16})
+SPEC = NetworkSpec(name="dyntransnet_tiny", options=SMALL | {"embed_dim": 32})
 STRICT = LimitParams(max_difference=1e-4, min_dice=0.999, max_dice_change=0.001)
 LENIENT = LimitParams(max_difference=100.0, min_dice=0.0, max_dice_change=1.0)
 PARAMS = ExportParams(
