@@ -92,6 +92,21 @@ def test_a_folder_is_segmented_as_a_preset_says(tmp_path):
     assert all((tmp_path / "out" / f"{seed}.nii").is_file() for seed in range(2))
 
 
+@pytest.mark.parametrize(
+    ("precision", "rule"),
+    [
+        ("fp8", "precision of openvino must be one of fp32, bf16, int8, got fp8"),
+        ("bf16", "model/openvino: must hold openvino.json, got No such file or directory"),
+    ],
+)
+def test_a_precision_that_is_not_there_is_one_line(tmp_path, precision, rule):
+    write_scan(case_of()[0], tmp_path / "a.nii.gz")
+    save_model(tmp_path / "model", threshold_model(0.2, 0.7))
+    options = ("--output", "mask.nii.gz", "--model", "model", "--precision", precision)
+    assert error_of(run("segment", "a.nii.gz", *options, cwd=tmp_path)) == rule
+    assert not (tmp_path / "mask.nii.gz").exists()
+
+
 def test_a_bad_parameter_is_one_line(tmp_path):
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["split"]["fold"] = 3
@@ -264,10 +279,11 @@ def test_a_gate_without_a_baseline_is_one_line(gated):
 
 
 def test_the_gate_holds_parity_to_the_limits_of_export(gated):
-    row = {"max_difference": 0.01, "dice_min": 1.0}
-    (gated / "parity.json").write_text(json.dumps({"runtimes": {"openvino": row}}))
+    row = {"precision": "fp32", "max_difference": 0.01, "dice_min": 1.0, "dice_change": {}}
+    forms = {"openvino fp32": row, "openvino bf16": row | {"precision": "bf16"}}
+    (gated / "parity.json").write_text(json.dumps({"forms": forms}))
     done = run("gate", "old", "new", "--parity", "parity.json", cwd=gated)
-    rule = "gate: refused: openvino logits must be within 0.0001 of torch's, got 0.01"
+    rule = "gate: refused: openvino fp32 logits must be within 0.0001 of torch's, got 0.01"
     assert error_of(done) == rule
 
 

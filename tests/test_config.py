@@ -9,6 +9,7 @@ from dyntransnet.errors import ParamsError
 
 ZSCORE = {"kind": "zscore", "percentiles": [0.5, 99.5], "deviations": 3.0}
 LABELS = {"liver": [1, 2], "tumor": [2], "others": "refused"}
+LIMIT = {"max_difference": 1.0, "min_dice": 0.9, "max_dice_change": 0.01}
 OURS = Path(__file__).parents[1] / "params.yaml"
 
 
@@ -108,6 +109,37 @@ def test_a_rule_for_the_other_modality_is_refused(tmp_path, changes, kind):
         path = with_value(tmp_path, key, value)
     with pytest.raises(ParamsError, match=rf"preprocess\.intensity must be a rule .*got {kind}$"):
         Params.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        (
+            {"export.limits": {"fp32": LIMIT, "bf16": LIMIT}},
+            "export: limits must name every precision, got none for int8",
+        ),
+        (
+            {"publish.precision": "int8", "publish.runtime": "onnxruntime"},
+            "publish: precision must be fp32 but for openvino in the python backend, got int8",
+        ),
+        (
+            {"publish.precision": "int8", "publish.backend": "tensorrt"},
+            "publish: precision must be fp32 but for openvino in the python backend, got int8",
+        ),
+        (
+            {"publish.precision": "bf16", "export.openvino": ["int8"]},
+            "the file: publish.precision must be fp32 or in export.openvino, got bf16 and int8",
+        ),
+    ],
+)
+def test_a_precision_that_nobody_makes_or_judges_is_refused(tmp_path, changes, rule):
+    values = yaml.safe_load(OURS.read_text())
+    for key, value in changes.items():
+        section, name = key.split(".")
+        values[section][name] = value
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ParamsError, match=rf"params\.yaml: {rule}$"):
+        Params.load(tmp_path / "params.yaml")
 
 
 def test_every_broken_rule_is_listed(tmp_path):

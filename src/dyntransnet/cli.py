@@ -115,11 +115,19 @@ def evaluate(
 
 
 @app.command()
-def export(checkpoint: Source, cache: Source, out: Out, report: ReportFolder) -> None:
-    """Write ONNX, and prove that it gives the same masks."""
+def export(
+    checkpoint: Source,
+    cache: Source,
+    cases: Source,
+    splits: Source,
+    out: Out,
+    report: ReportFolder,
+) -> None:
+    """Write ONNX and OpenVINO's own, and prove that each gives the same masks."""
     from dyntransnet.stages import export as stage
 
-    stage.run(checkpoint, cache, out=out, report=report, params=Params.load().export)
+    files = {"out": out, "report": report}
+    stage.run(checkpoint, cache, cases, splits, **files, params=Params.load().export)
 
 
 @app.command()
@@ -182,7 +190,9 @@ def gate(
     from dyntransnet.scoring.parity import ParityLimits, read_parity
 
     params = Params.load()
-    limits = ParityLimits(params.export.max_difference, params.export.min_dice)
+    limits: dict[str, ParityLimits] = {
+        name: ParityLimits(**limit.model_dump()) for name, limit in params.export.limits.items()
+    }
     gatekeeper.run(
         baseline,
         candidate,
@@ -252,6 +262,9 @@ def segment(
     output: Annotated[Path, typer.Option(help="Mask file for one scan, else a folder.")],
     url: Annotated[str, typer.Option(help="Server to ask, HOST:PORT.")] = "127.0.0.1:8001",
     model: Annotated[Path | None, typer.Option(help="Model folder to run here instead.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="With --model: fp32, bf16 or int8, as export.openvino made it.")
+    ] = "fp32",
     report: Annotated[
         bool, typer.Option("--report", help="Write volumes and lesions too.")
     ] = False,
@@ -268,7 +281,9 @@ def segment(
 
     preset = Preset.of(fast=fast, accurate=accurate)
     jobs = files.plan_jobs(scans, output, report=report, preview=preview)
-    with files.segmenter(url, model, timeout_s=timeout_s, preset=preset) as segment_scan:
+    with files.segmenter(
+        url, model, precision=precision, timeout_s=timeout_s, preset=preset
+    ) as segment_scan:
         for job, found in files.run_jobs(jobs, segment_scan):
             ml = {name: found.report[f"{name}_ml"] for name in ("liver", "tumor")}
             print(f"{job.mask}: liver {ml['liver']:.0f} ml, tumor {ml['tumor']:.1f} ml")

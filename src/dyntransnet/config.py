@@ -198,13 +198,29 @@ class CompareParams(Section):
     tables: dict[str, TableParams]
 
 
-class ExportParams(Section):
-    """The ONNX file, and how closely it must agree with torch."""
+class LimitParams(Section):
+    """How far one precision may lie from torch in fp32."""
 
-    opset: int = Field(ge=17, le=22)
-    windows: PositiveInt
     max_difference: PositiveFloat
     min_dice: float = Field(ge=0, le=1)
+    max_dice_change: NonNegativeFloat
+
+
+class ExportParams(Section):
+    """The forms of the network that are served, and how closely each must agree with torch."""
+
+    opset: int = Field(ge=17, le=22)
+    openvino: tuple[Literal["fp32", "bf16", "int8"], ...]
+    calibration: PositiveInt
+    windows: PositiveInt
+    scans: NonNegativeInt
+    limits: dict[Literal["fp32", "fp16", "bf16", "int8"], LimitParams]
+
+    @model_validator(mode="after")
+    def _limited(self) -> "ExportParams":
+        if free := {"fp32", *self.openvino} - set(self.limits):
+            raise ValueError(f"limits must name every precision, got none for {min(free)}")
+        return self
 
 
 class MarginParams(Section):
@@ -231,6 +247,16 @@ class PublishParams(Section):
 
     backend: Literal["python", "onnxruntime", "tensorrt"]
     runtime: Literal["onnxruntime", "openvino"]
+    precision: Literal["fp32", "bf16", "int8"]
+
+    @model_validator(mode="after")
+    def _runs(self) -> "PublishParams":
+        if self.precision != "fp32" and (self.backend, self.runtime) != ("python", "openvino"):
+            raise ValueError(
+                f"precision must be fp32 but for openvino in the python backend, got "
+                f"{self.precision}"
+            )
+        return self
 
 
 class Pipeline(Section):
@@ -260,6 +286,16 @@ class Params(Pipeline):
     export: ExportParams
     register_: RegisterParams = Field(alias="register")
     publish: PublishParams
+
+    @model_validator(mode="after")
+    def _published_is_exported(self) -> "Params":
+        made = ("fp32", *self.export.openvino)
+        if self.publish.precision not in made:
+            raise ValueError(
+                f"publish.precision must be fp32 or in export.openvino, got "
+                f"{self.publish.precision} and {', '.join(self.export.openvino) or 'none'}"
+            )
+        return self
 
     @classmethod
     def load(cls, path: Path = PARAMS_FILE) -> "Params":

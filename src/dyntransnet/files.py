@@ -57,6 +57,7 @@ def segmenter(
     url: str | None,
     model: Path | None,
     *,
+    precision: str = "fp32",
     timeout_s: float,
     preset: Preset = Preset.STANDARD,
 ) -> Iterator[Segmenter]:
@@ -65,6 +66,7 @@ def segmenter(
     Args:
         url: host and gRPC port of a server; used where no model is given.
         model: a model folder, as ``export`` writes it.
+        precision: what that computes in; a server has its own.
         timeout_s: budget of each call to a server.
         preset: what a mask may cost.
 
@@ -73,7 +75,7 @@ def segmenter(
         ServingError: the client's package is missing.
     """
     if model:
-        predict, contract = tuned(preset, *load(model, "openvino"))
+        predict, contract = tuned(preset, *load(model, "openvino", precision))
         yield lambda scan: answer(scan, predict, contract)
     else:
         with SegmentationClient(str(url), timeout_s=timeout_s) as client:

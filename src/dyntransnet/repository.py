@@ -43,6 +43,9 @@ REPORT = "report"
 RUNTIME = "runtime"
 """Key of the network's config parameters: what runs it behind the Python backend."""
 
+PRECISION = "precision"
+"""Likewise: what that computes in."""
+
 MAX_BATCH_SIZE = 8
 """Most windows in one call; the ONNX file and the TensorRT plan are built for it."""
 
@@ -59,14 +62,16 @@ PLACES = {
 at a time, so batching across requests would gain it nothing."""
 
 
-def network_config(contract: Contract, backend: str, *, runtime: str) -> str:
+def network_config(
+    contract: Contract, backend: str, *, runtime: str, precision: str = "fp32"
+) -> str:
     """The network's config.pbtxt.
 
     Args:
         contract: names and sizes of the tensors.
         backend: a key of ``PLACES``.
-        runtime: what the Python backend runs the ONNX file with; the others
-            ignore it.
+        runtime: what the Python backend runs the network with; the others ignore it.
+        precision: what that runtime computes in; the others ignore it.
 
     Raises:
         ParamsError: there is no such backend.
@@ -82,8 +87,12 @@ def network_config(contract: Contract, backend: str, *, runtime: str) -> str:
         PLACES[backend],
     ]
     if backend == "python":
-        lines.append(f'parameters {{ key: "{RUNTIME}" value {{ string_value: "{runtime}" }} }}')
+        lines += [_parameter(RUNTIME, runtime), _parameter(PRECISION, precision)]
     return "\n".join(lines) + "\n"
+
+
+def _parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
 
 
 def _tensor(role: str, name: str, dims: Sequence[int]) -> str:

@@ -18,6 +18,7 @@ SMALLER = {
     "preprocess": {"spacing_mm": [4.0, 4.0, 4.0]},
     "split": {"folds": 3},
     "evaluate": {"figures": 1},
+    "export": {"scans": 1, "calibration": 4},
     "register": {"min_dice_liver": 0.0, "min_dice_tumor": 0.0},
 }
 
@@ -47,6 +48,12 @@ class Workspace:
             values[section] |= entries
         file.write_text(yaml.safe_dump(values))
 
+    def allow(self, *precisions: str) -> None:
+        """Let these lie anywhere: the masks of so short a training hang on single logits."""
+        limits = yaml.safe_load((self.path / "params.yaml").read_text())["export"]["limits"]
+        anything = {"max_difference": 1e9, "min_dice": 0.0, "max_dice_change": 1.0}
+        self.set({"export": {"limits": limits | dict.fromkeys(precisions, anything)}})
+
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Workspace:
@@ -64,6 +71,7 @@ def workspace(tmp_path_factory) -> Workspace:
     rows = [line for line in lines if line.startswith("- ")]
     recipes.write_text("".join(rows[:PHANTOMS]))
     space.set(SMALLER)
+    space.allow("bf16", "int8")
     space.run("git", "init", "--quiet")
     space.run("git", "add", "--all")
     space.run(

@@ -136,17 +136,21 @@ def test_the_gate_finds_a_model_no_worse_than_itself(workspace):
         *("--patients", "data/splits.json", "--parity", "reports/export/parity.json"),
         *("--models", "models/onnx", "model_repository/dyntransnet/1"),
     )
-    assert "parity with torch: onnxruntime, openvino" in told
+    forms = "onnxruntime fp32, openvino fp32, openvino bf16, openvino int8"
+    assert f"parity with torch: {forms}" in told
     assert "times the baseline's seconds for a scan" in told
 
 
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        (("src/dyntransnet/imaging/segment.py", "\n# changed\n"), {"evaluate", "register"}),
+        (
+            ("src/dyntransnet/imaging/segment.py", "\n# changed\n"),
+            {"evaluate", "export", "register"},
+        ),
         (
             ("src/dyntransnet/imaging/lesions.py", "\n# changed\n"),
-            {"ingest", "evaluate", "register"},
+            {"ingest", "evaluate", "export", "register"},
         ),
         (("src/dyntransnet/stages/publish.py", "\n# changed\n"), {"publish"}),
         (("src/dyntransnet/cli.py", "\n# changed\n"), set()),

@@ -49,6 +49,12 @@ def test_each_backend_gets_its_own_lines(network, backend, file, kind, batches):
     assert runtime == ("onnxruntime" if backend == "python" else None)
 
 
+def test_the_python_backend_is_told_what_to_compute_in(network):
+    text = names.network_config(network[1], "python", runtime="openvino", precision="int8")
+    found = {key: value.string_value for key, value in parse(text).parameters.items()}
+    assert found == {names.RUNTIME: "openvino", names.PRECISION: "int8"}
+
+
 def test_unknown_backend_is_refused(network):
     with pytest.raises(ParamsError, match=r"publish\.backend must be one of .*, got caffe"):
         names.network_config(network[1], "caffe", runtime="openvino")

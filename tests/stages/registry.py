@@ -4,11 +4,13 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from dyntransnet.config import MarginParams, RegisterParams
 from dyntransnet.imaging.scan import read_mask
+from dyntransnet.runtimes.openvino_writer import write_openvino
 from dyntransnet.scoring import trial
 from dyntransnet.scoring.metrics import score_case
 from dyntransnet.scoring.overlap import Row
@@ -49,10 +51,12 @@ class Bench:
         test_set: str = "",
         run_id: str = "",
         params: RegisterParams = PARAMS,
+        openvino: tuple[str, ...] = (),
     ) -> dict:
         """Export a model, say how it scored, register it, and read the receipt."""
         place = self.root / name
         save_model(place / "onnx", threshold_model(low, 0.72))
+        write_openvino(place / "onnx", openvino, np.zeros((1, 1, 16, 16, 16), np.float32))
         (place / "parity.json").write_text("{}")
         write_cases({case: self.scores(case, dices) for case in CASES}, place / "cases.csv")
         known = {"cases": CASES, "sha256": test_set or self.test_set()}

@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 
 import numpy as np
 import onnx
@@ -7,25 +8,39 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from builders import contract_of
-from caches import balls, save_case
+from builders import case_of, contract_of
+from caches import SMALL, balls, save_case
 from dyntransnet.atomic import sha256_of
-from dyntransnet.config import ExportParams
+from dyntransnet.config import ExportParams, LimitParams
 from dyntransnet.contract import ONNX_FILE, Contract, NetworkSpec
 from dyntransnet.errors import ModelError, ParityError
 from dyntransnet.imaging.intensity import AIR
+from dyntransnet.imaging.scan import write_mask, write_scan
 from dyntransnet.learning.checkpoint import save_checkpoint
 from dyntransnet.networks.registry import build
 from dyntransnet.repository import MAX_BATCH_SIZE
-from dyntransnet.runtimes import torch_runtime
-from dyntransnet.runtimes.choice import RUNTIMES, load
-from dyntransnet.scoring.parity import ParityLimits, disagreements
+from dyntransnet.runtimes import proof, torch_runtime
+from dyntransnet.runtimes.choice import load
+from dyntransnet.runtimes.onnx_writer import write_onnx
 from dyntransnet.stages import export
-from dyntransnet.stages.export import compare, liver_windows, run, write_onnx
+from dyntransnet.stages.export import run
 
 PATCH = (16, 32, 32)
-SPEC = NetworkSpec(name="dyntransnet_tiny", options={})
-PARAMS = ExportParams(opset=20, windows=3, max_difference=1e-4, min_dice=0.999)
+SPEC = NetworkSpec(name="dyntransnet_tiny", options=SMALL | {"embed_dim": 32})
+STRICT = LimitParams(max_difference=1e-4, min_dice=0.999, max_dice_change=0.001)
+LENIENT = LimitParams(max_difference=100.0, min_dice=0.0, max_dice_change=1.0)
+PARAMS = ExportParams(
+    opset=20,
+    openvino=("fp32", "bf16", "int8"),
+    calibration=2,
+    windows=3,
+    scans=1,
+    limits={"fp32": STRICT, "bf16": LENIENT, "int8": LENIENT},
+)
+QUICK = PARAMS.model_copy(update={"openvino": (), "scans": 0})
+"""The ONNX file alone, in both runtimes."""
+
+FORMS = ["onnxruntime fp32", "openvino fp32", "openvino bf16", "openvino int8"]
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -45,17 +60,23 @@ def root(one_thread, tmp_path_factory):
     save_checkpoint(weights, contract, root / "checkpoint", fingerprint={"cases": 2})
     for seed in range(2):
         save_case(root / "cache" / f"volume-{seed}", balls(seed=seed))
-    exported_to(root, root)
+    scan, mask = case_of()
+    write_scan(scan, root / "cases/volume-1/scan.nii.gz")
+    write_mask(mask, root / "cases/volume-1/mask.nii.gz")
+    (root / "splits.json").write_text(json.dumps({"test": ["volume-1", "volume-9"]}))
+    exported_to(root, root, PARAMS)
     return root
 
 
-def exported_to(place, root) -> None:
+def exported_to(place, root, params: ExportParams) -> None:
     run(
         root / "checkpoint",
         root / "cache",
+        root / "cases",
+        root / "splits.json",
         out=place / "onnx",
         report=place / "report",
-        params=PARAMS,
+        params=params,
     )
 
 
@@ -63,14 +84,15 @@ def exported_to(place, root) -> None:
 def faulty(root, monkeypatch, tmp_path):
     """Export again, with a fault planted into the graph on its way to disk."""
 
-    def export_with(fault):
+    def export_with(*faults):
         def written(network, path, contract, opset):
             model = onnx.load(root / "onnx" / ONNX_FILE)
-            fault(model.graph)
+            for fault in faults:
+                fault(model.graph)
             onnx.save(model, path)
 
         monkeypatch.setattr(export, "write_onnx", written)
-        exported_to(tmp_path, root)
+        exported_to(tmp_path, root, QUICK)
 
     return export_with
 
@@ -95,9 +117,57 @@ def shift_norm(graph) -> None:
     shift(graph, norm.input[2], 0.01)
 
 
+def lose_mean(graph) -> None:
+    """Of the last instance norm: nothing is subtracted."""
+    *_, (centered, _) = spelled_norms(graph)
+    zero = numpy_helper.from_array(np.zeros((), np.float32), "zero")
+    graph.initializer.append(zero)
+    centered.input[1] = "zero"
+
+
+def speak_up(graph) -> None:
+    """Weights before a norm, a thousandfold: with its epsilon it takes the scale out again."""
+    made = {node.output[0]: node for node in graph.node}
+    roots = [node for node in graph.node if node.op_type == "Sqrt"]
+    for name in {made[root.input[0]].input[1] for root in roots}:
+        scale(graph, name, 1024**2)
+    for centered, _ in spelled_norms(graph):
+        scale(graph, made[centered.input[0]].input[1], 1024)
+
+
+def square_in_fp16(graph) -> None:
+    """Within instance norms: what is beyond 65504 is infinite there."""
+    for name, value in (("fp16_max", 65504.0), ("infinite", np.inf)):
+        graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
+    for _, square in list(spelled_norms(graph)):
+        exact, square.output[0] = square.output[0], f"{square.output[0]}_exact"
+        found = square.output[0]
+        too_large = helper.make_node("Greater", [found, "fp16_max"], [f"{exact}_too_large"])
+        half = helper.make_node("Where", [f"{exact}_too_large", "infinite", found], [exact])
+        place = list(graph.node).index(square) + 1
+        graph.node.insert(place, half)
+        graph.node.insert(place, too_large)
+
+
+def spelled_norms(graph):
+    """Of each instance norm: what takes the mean away, and what squares the rest."""
+    made = {node.output[0]: node for node in graph.node}
+    for node in list(graph.node):
+        if node.op_type == "Mul" and node.input[0] == node.input[1]:
+            yield made[node.input[0]], node
+
+
 def shift(graph, name: str, amount: float) -> None:
+    change(graph, name, lambda values: values + np.float32(amount))
+
+
+def scale(graph, name: str, factor: float) -> None:
+    change(graph, name, lambda values: values * np.float32(factor))
+
+
+def change(graph, name: str, function) -> None:
     (tensor,) = [tensor for tensor in graph.initializer if tensor.name == name]
-    values = numpy_helper.to_array(tensor) + np.float32(amount)
+    values = function(numpy_helper.to_array(tensor))
     tensor.CopyFrom(numpy_helper.from_array(values, name))
 
 
@@ -105,21 +175,21 @@ def test_the_fingerprint_of_the_dataset_goes_along(root):
     assert json.loads((root / "onnx" / "fingerprint.json").read_text()) == {"cases": 2}
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(("form", "tolerance"), [*zip(FORMS, [1e-4, 1e-4, 0.4, 0.8], strict=True)])
 @pytest.mark.parametrize("batch", [1, 3, MAX_BATCH_SIZE])
-def test_every_runtime_agrees_with_torch(root, runtime, batch):
+def test_every_form_agrees_with_torch(root, form, tolerance, batch):
     windows = np.random.default_rng(1).uniform(-1, 1, (batch, 1, *PATCH)).astype(np.float32)
     reference, _ = torch_runtime.load(root / "checkpoint")
-    found = load(root / "onnx", runtime)[0](windows)
-    np.testing.assert_allclose(found, reference(windows), rtol=0, atol=1e-4)
+    found = load(root / "onnx", *form.split())[0](windows)
+    np.testing.assert_allclose(found, reference(windows), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_window_of_air_agrees_too(root, runtime):
+@pytest.mark.parametrize("form", FORMS[:2])
+def test_a_window_of_air_agrees_too(root, form):
     """Where all is one value, a norm divides rounding by almost nothing."""
     reference, _ = torch_runtime.load(root / "checkpoint")
     window = np.full((1, 1, *PATCH), AIR, np.float32)
-    found = load(root / "onnx", runtime)[0](window)
+    found = load(root / "onnx", *form.split())[0](window)
     np.testing.assert_allclose(found, reference(window), rtol=0, atol=1e-4)
 
 
@@ -136,33 +206,119 @@ def test_the_contract_is_signed_for_the_graph_and_else_unchanged(root):
     assert after == before.model_copy(update={"model_sha256": after.model_sha256})
 
 
-def test_the_report_says_how_closely_each_runtime_agrees(root):
+def test_the_report_says_how_closely_each_form_agrees(root):
     report = json.loads((root / "report/parity.json").read_text())
-    assert report["windows"] == PARAMS.windows
-    assert set(report["runtimes"]) == set(RUNTIMES)
-    for row in report["runtimes"].values():
-        assert 0 < row["mean_difference"] < row["max_difference"] < PARAMS.max_difference
-        assert row["dice_min"] > PARAMS.min_dice
+    assert report["model_sha256"] == Contract.load(root / "onnx").model_sha256
+    assert list(report["forms"]) == FORMS
+    for row in report["forms"].values():
+        assert 0 < row["mean_difference"] < row["max_difference"]
+        assert row["windows"]["voxels"] == PARAMS.windows * np.prod(PATCH)
+        assert list(row["scans"]) == ["volume-1"]
+    for form in FORMS[:2]:
+        assert report["forms"][form]["max_difference"] < STRICT.max_difference
+        assert report["forms"][form]["dice_min"] > STRICT.min_dice
 
 
-@pytest.mark.parametrize("fault", [swap_last_axes, shift_bias, shift_norm])
-def test_a_planted_fault_is_found_by_every_runtime_and_nothing_is_written(faulty, tmp_path, fault):
+def test_fewer_digits_are_no_closer(root):
+    rows = json.loads((root / "report/parity.json").read_text())["forms"]
+    exact, *_, int8 = (rows[form]["mean_difference"] for form in FORMS)
+    assert exact < int8
+    assert rows["openvino int8"]["computed_in"] in ("bf16", "fp32")
+
+
+def test_the_report_is_a_page_too(root):
+    page = (root / "report/report.html").read_text()
+    for form in FORMS:
+        assert f'<th scope="row">{form}</th>' in page
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [swap_last_axes],
+        [shift_bias],
+        [shift_norm],
+        [lose_mean],
+        [speak_up, square_in_fp16],
+    ],
+)
+def test_a_planted_fault_is_found_by_every_runtime_and_nothing_is_written(faulty, tmp_path, faults):
     rule = (
-        "checkpoint: onnxruntime logits must be within 0.0001 of torch's, got .*; openvino logits"
+        "checkpoint: onnxruntime fp32 logits must be within 0.0001 of torch's, got .*; "
+        "openvino fp32 logits"
     )
     with pytest.raises(ParityError, match=rule):
-        faulty(fault)
+        faulty(*faults)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_runtime_that_disagrees_is_enough(root, faulty, monkeypatch):
-    def shifted(folder, name):
-        predict, contract = load(folder, name)
+@pytest.mark.parametrize("harmless", [[], [speak_up], [square_in_fp16]])
+def test_a_graph_without_a_fault_passes(faulty, tmp_path, harmless):
+    """Large values are no fault in fp32, nor are small ones in fp16."""
+    faulty(*harmless)
+    assert (tmp_path / "onnx" / ONNX_FILE).is_file()
+
+
+def test_one_form_that_disagrees_is_enough(root, faulty, monkeypatch):
+    def shifted(folder, name, precision):
+        predict, contract = load(folder, name, precision)
         return (lambda x: predict(x) + (0.001 if name == "openvino" else 0)), contract
 
-    monkeypatch.setattr(export, "load", shifted)
-    with pytest.raises(ParityError, match=r"checkpoint: openvino logits must be within [^;]*$"):
-        faulty(lambda graph: None)
+    monkeypatch.setattr(proof, "load", shifted)
+    with pytest.raises(ParityError, match=r"checkpoint: openvino fp32 logits must be [^;]*$"):
+        faulty()
+
+
+def test_a_precision_beyond_its_limits_is_refused_and_nothing_is_written(
+    root, tmp_path, monkeypatch
+):
+    reuse_files(root, monkeypatch)
+    limits = PARAMS.limits | {"int8": STRICT}
+    with pytest.raises(ParityError, match=r"checkpoint: openvino int8 logits must be within"):
+        exported_to(tmp_path, root, PARAMS.model_copy(update={"limits": limits}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whole_scans_have_a_limit_of_their_own(root, tmp_path, monkeypatch):
+    """Logits and masks may lie anywhere here; the truth may not be missed by more."""
+    reuse_files(root, monkeypatch)
+
+    def compared(truth, reference, tested):
+        same = {"voxels": 10, "changed": 0, "dice": {"liver": 1.0, "tumor": None}}
+        return same | {"dice_change": {"liver": -0.002, "tumor": None}}
+
+    monkeypatch.setattr(proof, "compare_masks", compared)
+    limits = dict.fromkeys(PARAMS.limits, LENIENT) | {
+        "bf16": LENIENT.model_copy(update={"max_dice_change": 0.001})
+    }
+    rule = "checkpoint: openvino bf16 masks must have torch's Dice liver against the truth within "
+    with pytest.raises(ParityError, match=rule + r"0\.001, got -0\.00200$"):
+        exported_to(tmp_path, root, PARAMS.model_copy(update={"limits": limits}))
+
+
+def test_without_nncf_nothing_is_written(root, tmp_path, monkeypatch):
+    reuse_onnx(root, monkeypatch)
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(ModelError, match=r"^int8 must have nncf \(pip install "):
+        exported_to(tmp_path, root, PARAMS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def reuse_onnx(root, monkeypatch) -> None:
+    """Writing takes seconds, and is not what is tested."""
+
+    def copied(network, path, contract, opset):
+        shutil.copyfile(root / "onnx" / ONNX_FILE, path)
+
+    monkeypatch.setattr(export, "write_onnx", copied)
+
+
+def reuse_files(root, monkeypatch) -> None:
+    def copied(folder, precisions, windows):
+        shutil.copytree(root / "onnx/openvino", folder / "openvino")
+
+    reuse_onnx(root, monkeypatch)
+    monkeypatch.setattr(export, "write_openvino", copied)
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path):
@@ -186,65 +342,3 @@ def test_a_checkpoint_of_another_network_is_named(root, tmp_path):
         ModelError, match=r"checkpoint: weights must fit dyntransnet_tiny, got [^\n]*$"
     ):
         torch_runtime.load(tmp_path / "checkpoint")
-
-
-def constant(*values: float):
-    """A network of two windows of 2 x 3 x 4 voxels, with one value for each class."""
-    logits = np.zeros((2, 2, 2, 3, 4), np.float32)
-    logits += np.reshape(values, (1, 2, 1, 1, 1)).astype(np.float32)
-    return lambda windows: logits
-
-
-WINDOWS = np.zeros((2, 1, 2, 3, 4), np.float32)
-
-
-def test_the_difference_is_that_of_the_logits_and_dice_that_of_the_masks():
-    row = compare(constant(0.5, 1.0), constant(0.25, -1.0), WINDOWS)
-    assert row["max_difference"] == 2.0
-    assert row["mean_difference"] == pytest.approx((0.25 + 2) / 2)
-    assert row["dice"] == {"liver": 1.0, "tumor": 0.0}
-    assert row["dice_min"] == 0.0
-
-
-def test_masks_that_are_empty_on_both_sides_agree():
-    row = compare(constant(-1, -1), constant(-1, -1), WINDOWS)
-    assert (row["dice"], row["dice_min"]) == ({"liver": None, "tumor": None}, 1.0)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_logits_that_are_no_numbers_break_the_limit(value):
-    row = compare(constant(0.5, 1.0), constant(value, 1.0), WINDOWS)
-    (line, *_) = disagreements({"openvino": row}, ParityLimits(1e-4, 0.999))
-    assert line == f"openvino logits must be within 0.0001 of torch's, got {value:.3g}"
-
-
-def test_windows_of_other_shapes_than_torchs_are_a_disagreement():
-    def one_channel(windows):
-        return constant(0.5, 1.0)(windows)[:, :1]
-
-    with pytest.raises(
-        ParityError, match=r"logits must be of shape \(2, 2, 2, 3, 4\), got \(2, 1, "
-    ):
-        compare(constant(0.5, 1.0), one_channel, WINDOWS)
-
-
-def test_windows_are_cut_around_tumors_else_livers_else_anywhere(tmp_path):
-    for name, tumor, liver in (("a", 4, 8), ("b", 0, 8), ("c", 0, 0)):
-        save_case(tmp_path / name, balls(tumor=tumor, liver=liver))
-    (tmp_path / "grid.json").write_text("{}")
-    windows = liver_windows(tmp_path, contract_of(patch_size=(4, 6, 2)), 3)
-    assert windows.shape == (3, 1, 4, 6, 2)
-    middle = windows[:, 0, 2, 3, 1]
-    np.testing.assert_allclose(middle[:2], [0.2, 0.6], atol=1e-3)
-    assert (windows[2] == -0.5).all()
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(1, [0]), (2, [0, 2]), (4, [0, 1, 2, 3]), (6, [0, 0, 1, 2, 2, 3])]
-)
-def test_windows_are_spread_over_the_cases(tmp_path, count, expected):
-    for index in range(4):
-        label = balls()
-        save_case(tmp_path / str(index), label, np.full(label.shape, index / 4))
-    windows = liver_windows(tmp_path, contract_of(patch_size=(4, 6, 2)), count)
-    assert (windows[:, 0, 0, 0, 0] * 4).tolist() == expected

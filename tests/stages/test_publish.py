@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
@@ -14,7 +15,7 @@ from dyntransnet.runtimes.choice import load
 from dyntransnet.stages import publish
 from models import flip_a_bit
 
-PARAMS = PublishParams(backend="python", runtime="openvino")
+PARAMS = PublishParams(backend="python", runtime="openvino", precision="fp32")
 
 
 @pytest.fixture
@@ -59,12 +60,13 @@ def test_publishing_again_replaces_the_model(registered):
     registered.client.set_registered_model_alias("liver", "champion", "2")
     folder = published(registered)
     assert Contract.load(folder / "1").model_sha256 == sha256_of(folder / "1" / ONNX_FILE)
-    assert sorted(path.name for path in (folder / "1").iterdir()) == [CONTRACT_FILE, ONNX_FILE]
+    files = [path.name for path in (folder / "1").rglob("*") if path.is_file()]
+    assert sorted(files) == [CONTRACT_FILE, ONNX_FILE]
 
 
 @pytest.mark.parametrize("backend", ["python", "onnxruntime", "tensorrt"])
 def test_the_configuration_fits_the_contract(registered, backend):
-    folder = published(registered, PublishParams(backend=backend, runtime="openvino"))
+    folder = published(registered, PARAMS.model_copy(update={"backend": backend}))
     config = text_format.Parse(
         (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
     )
@@ -79,6 +81,52 @@ def test_the_runtime_of_the_python_backend_is_told(registered):
     text = (published(registered) / "config.pbtxt").read_text()
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
     assert config.parameters["runtime"].string_value == "openvino"
+
+
+@pytest.fixture
+def made_for_openvino(bench):
+    bench.register((0.9, 0.7), openvino=("fp32", "bf16"))
+    return bench
+
+
+BF16 = PARAMS.model_copy(update={"precision": "bf16"})
+
+
+def test_what_was_made_for_openvino_is_published_and_runs(made_for_openvino):
+    folder = published(made_for_openvino, BF16)
+    predict, _ = load(folder / "1", "openvino", "bf16")
+    assert predict(np.zeros((1, 1, 16, 16, 16), np.float32)).shape == (1, 2, 16, 16, 16)
+    config = text_format.Parse(
+        (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
+    )
+    assert config.parameters["precision"].string_value == "bf16"
+
+
+def test_what_was_published_before_does_not_stay(made_for_openvino):
+    published(made_for_openvino, BF16)
+    made_for_openvino.register((0.92, 0.72), name="other", low=0.17)
+    assert list((published(made_for_openvino) / "1/openvino").iterdir()) == []
+
+
+def test_a_precision_that_the_champion_lacks_is_named_and_nothing_is_published(registered):
+    with pytest.raises(ModelError, match=r"openvino: must hold openvino\.json, got "):
+        published(registered, BF16)
+    assert not (registered.root / "repository").exists()
+
+
+def test_a_changed_list_of_files_is_not_published(made_for_openvino):
+    note = artifact(made_for_openvino, 1, "openvino/openvino.json")
+    note.write_text(note.read_text() + " ")
+    rule = r"^liver version 1: openvino/openvino\.json must have the registered sha256 "
+    with pytest.raises(ModelError, match=rule):
+        published(made_for_openvino)
+
+
+def test_a_changed_file_for_openvino_is_not_published(made_for_openvino):
+    flip_a_bit(artifact(made_for_openvino, 1, "openvino/bf16.bin"))
+    with pytest.raises(ModelError, match=r"bf16\.bin: sha256 must be "):
+        published(made_for_openvino, BF16)
+    assert not (made_for_openvino.root / "repository").exists()
 
 
 def test_a_changed_network_is_not_published(registered):

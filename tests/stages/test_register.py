@@ -114,6 +114,27 @@ def test_the_same_bytes_are_one_version_with_the_latest_verdict(bench):
     assert len(bench.client.search_model_versions("name = 'liver'")) == 1
 
 
+def test_what_was_made_for_openvino_is_registered_with_the_network(bench):
+    bench.register((0.9, 0.7), openvino=("fp32", "bf16"))
+    folder, exported = files_of(bench, 1, "found"), bench.root / "model/onnx"
+    names = sorted(path.name for path in (exported / "openvino").iterdir())
+    assert len(names) == 5
+    for name in names:
+        registered = folder / "openvino" / name
+        assert registered.read_bytes() == (exported / "openvino" / name).read_bytes()
+    assert bench.version(1).tags["openvino_sha256"] == sha256_of(
+        exported / "openvino/openvino.json"
+    )
+
+
+def test_other_files_for_openvino_make_another_version(bench):
+    assert bench.register((0.9, 0.7))["version"] == "1"
+    assert bench.register((0.9, 0.7), openvino=("fp32",))["version"] == "2"
+    assert bench.register((0.9, 0.7), openvino=("fp32",))["version"] == "2"
+    assert not (files_of(bench, 1, "first") / "openvino").exists()
+    assert (files_of(bench, 2, "second") / "openvino/fp32.bin").is_file()
+
+
 def test_two_exports_of_one_run_keep_their_own_files(bench):
     run_id = bench.train()
     bench.register((0.9, 0.7), run_id=run_id)

@@ -14,10 +14,13 @@ class TritonPythonModel:
     """What Triton's Python backend calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the ONNX file beside this one."""
-        runtime = json.loads(args["model_config"])["parameters"][names.RUNTIME]["string_value"]
+        """Load the network beside this file."""
+        parameters = json.loads(args["model_config"])["parameters"]
+        runtime, precision = (
+            parameters[key]["string_value"] for key in (names.RUNTIME, names.PRECISION)
+        )
         folder = Path(args["model_repository"]) / args["model_version"]
-        self.predict, self.contract = choice.load(folder, runtime)
+        self.predict, self.contract = choice.load(folder, runtime, precision)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request by itself."""

@@ -1,4 +1,4 @@
-"""Load a model folder into the runtime that was asked for."""
+"""Load a model folder into the runtime and the precision that were asked for."""
 
 import importlib
 from pathlib import Path
@@ -7,27 +7,32 @@ from dyntransnet.atomic import sha256_of
 from dyntransnet.contract import ONNX_FILE, Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.imaging.tiling import Predict
+from dyntransnet.runtimes import openvino_files
 
 RUNTIMES = {
     "onnxruntime": "dyntransnet.runtimes.onnx_runtime",
     "openvino": "dyntransnet.runtimes.openvino_runtime",
 }
-"""Runtime to module; each has ``load(path, contract) -> Predict``."""
+"""Runtime to module; each has ``load(path, contract, precision) -> Predict``."""
+
+PRECISIONS = {"onnxruntime": ("fp32",), "openvino": openvino_files.PRECISIONS}
+"""Runtime to what it can compute in."""
 
 
-def load(folder: Path, runtime: str) -> tuple[Predict, Contract]:
-    """Load ``model.onnx`` and ``contract.json`` of a model folder.
+def load(folder: Path, runtime: str, precision: str = "fp32") -> tuple[Predict, Contract]:
+    """Load the network and ``contract.json`` of a model folder.
 
     Args:
         folder: what ``export`` or ``publish`` wrote.
         runtime: a key of ``RUNTIMES``.
+        precision: one of the runtime's ``PRECISIONS``.
 
     Returns:
         The network, and how to feed it.
 
     Raises:
-        ModelError: a file is missing or damaged, or the runtime is unknown, not
-            installed or unable to read the file.
+        ModelError: a file is missing or damaged, or the runtime or precision is unknown,
+            not installed or unable to read the file.
     """
     contract = Contract.load(folder)
     path = folder / ONNX_FILE
@@ -37,6 +42,11 @@ def load(folder: Path, runtime: str) -> tuple[Predict, Contract]:
         raise ModelError(f"{path}: sha256 must be {contract.model_sha256}, got {found}")
     if runtime not in RUNTIMES:
         raise ModelError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime}")
+    if precision not in PRECISIONS[runtime]:
+        known = ", ".join(PRECISIONS[runtime])
+        raise ModelError(f"precision of {runtime} must be one of {known}, got {precision}")
+    if runtime == "openvino":
+        path = openvino_files.find(folder, contract, precision)
     try:
         module = importlib.import_module(RUNTIMES[runtime])
     except ImportError as error:
@@ -44,7 +54,7 @@ def load(folder: Path, runtime: str) -> tuple[Predict, Contract]:
             f"runtime {runtime} must be installed (pip install 'dyntransnet[runtime]'), got {error}"
         ) from error
     try:
-        predict: Predict = module.load(path, contract)
+        predict: Predict = module.load(path, contract, precision)
     except Exception as error:  # each runtime raises exceptions of its own
         raise ModelError(
             f"{path}: must be readable by {runtime}, got {' '.join(str(error).split())}"

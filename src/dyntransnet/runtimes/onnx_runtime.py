@@ -11,8 +11,8 @@ from dyntransnet.imaging.tiling import Predict
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
-def load(path: Path, contract: Contract) -> Predict:
-    """Open an ONNX file as a predictor."""
+def load(path: Path, contract: Contract, precision: str = "fp32") -> Predict:
+    """Open an ONNX file as a predictor, in the precision that the file has."""
     available = onnxruntime.get_available_providers()
     session = onnxruntime.InferenceSession(
         str(path), providers=[provider for provider in PREFERRED if provider in available]

@@ -1,7 +1,10 @@
-"""How closely an exported model must agree with the one it was made from."""
+"""How closely an exported model must agree with the one it was made from.
+
+A form of a model is a runtime and a precision, as in "openvino bf16".
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +14,19 @@ from dyntransnet.errors import InputError
 
 @dataclass(frozen=True)
 class ParityLimits:
-    """The farthest that two runtimes of one model may lie apart.
+    """The farthest that a form of a model may lie from torch in fp32.
 
     Attributes:
         max_difference: of any logit.
-        min_dice: between their masks.
+        min_dice: between their masks, of windows and of each whole scan, where they are
+            large enough to tell.
+        max_dice_change: of a class against the truth, mean over whole scans; to either
+            side.
     """
 
     max_difference: float
     min_dice: float
+    max_dice_change: float
 
 
 @dataclass(frozen=True)
@@ -27,52 +34,78 @@ class Parity:
     """How an exported model fared.
 
     Attributes:
-        runtimes: that were held against torch.
+        forms: that were held against torch.
         broken: one line for each limit that one breaks.
     """
 
-    runtimes: tuple[str, ...]
+    forms: tuple[str, ...]
     broken: tuple[str, ...]
 
 
-def disagreements(parity: Mapping[str, Mapping[str, Any]], limits: ParityLimits) -> list[str]:
-    """Every limit that a runtime breaks, NaN included.
+def disagreements(
+    parity: Mapping[str, Mapping[str, Any]], limits: Mapping[str, ParityLimits]
+) -> list[str]:
+    """Every limit that a form breaks, NaN included.
 
     Args:
-        parity: runtime to its ``max_difference`` and ``dice_min`` with torch.
-        limits: what is allowed.
+        parity: form to its ``precision`` and what ``agreement.summarize_agreement`` gave.
+        limits: of each precision.
     """
-    broken = []
-    for name, row in parity.items():
-        if not row["max_difference"] <= limits.max_difference:
-            broken.append(
-                f"{name} logits must be within {limits.max_difference:g} of torch's, "
-                f"got {row['max_difference']:.3g}"
-            )
-        if not row["dice_min"] >= limits.min_dice:
-            broken.append(
-                f"{name} masks must have Dice {limits.min_dice:g} with torch's, "
-                f"got {row['dice_min']:.5f}"
-            )
-    return broken
+    return [
+        line
+        for form, row in parity.items()
+        for line in _broken(form, row, limits[row["precision"]])
+    ]
 
 
-def read_parity(path: Path, limits: ParityLimits) -> Parity:
+def read_parity(path: Path, limits: Mapping[str, ParityLimits]) -> Parity:
     """Hold the parity.json that ``export`` wrote to limits.
 
     Raises:
-        InputError: the file is missing or something else.
+        InputError: the file is missing or something else, or there is no limit for a
+            precision in it.
     """
     try:
-        runtimes = json.loads(path.read_text())["runtimes"]
-        found = {
-            str(name): {key: float(row[key]) for key in ("max_difference", "dice_min")}
-            for name, row in runtimes.items()
-        }
+        forms = json.loads(path.read_text())["forms"]
+        found = {str(form): _numbers(row) for form, row in forms.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: must be the parity.json that export writes, got {type(error).__name__}"
         ) from error
     if not found:
         raise InputError(f"{path}: must tell of a runtime, got none")
+    if unknown := {row["precision"] for row in found.values()} - set(limits):
+        raise InputError(
+            f"{path}: must be of precisions in export.limits ({', '.join(limits)}), "
+            f"got {', '.join(sorted(unknown))}"
+        )
     return Parity(tuple(found), tuple(disagreements(found, limits)))
+
+
+def _broken(form: str, row: Mapping[str, Any], limits: ParityLimits) -> Iterator[str]:
+    if not row["max_difference"] <= limits.max_difference:
+        yield (
+            f"{form} logits must be within {limits.max_difference:g} of torch's, "
+            f"got {row['max_difference']:.3g}"
+        )
+    if not row["dice_min"] >= limits.min_dice:
+        yield (
+            f"{form} masks must have Dice {limits.min_dice:g} with torch's, "
+            f"got {row['dice_min']:.5f}"
+        )
+    for name, change in row["dice_change"].items():
+        if change is not None and not abs(change) <= limits.max_dice_change:
+            yield (
+                f"{form} masks must have torch's Dice {name} against the truth within "
+                f"{limits.max_dice_change:g}, got {change:+.5f}"
+            )
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
+    changes = {str(name): change for name, change in row["dice_change"].items()}
+    return {
+        "precision": str(row["precision"]),
+        "max_difference": float(row["max_difference"]),
+        "dice_min": float(row["dice_min"]),
+        "dice_change": {n: None if value is None else float(value) for n, value in changes.items()},
+    }

@@ -85,7 +85,7 @@ def _notes(verdict: Verdict) -> Iterator[str]:
     if verdict.parity is None:
         yield "parity: not asked for"
     else:
-        yield f"parity with torch: {', '.join(verdict.parity.runtimes)}"
+        yield f"parity with torch: {', '.join(verdict.parity.forms)}"
     if verdict.slowdown is None:
         yield "latency: not compared, the two were not timed side by side"
     else:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from mlflow.entities.model_registry import ModelVersion
 
-from dyntransnet.atomic import new_file, sha256_of
+from dyntransnet.atomic import new_file, new_folder, sha256_of
 from dyntransnet.config import PublishParams
 from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.repository import CONFIG_FILE, NETWORK, VERSION, network_config
+from dyntransnet.runtimes import openvino_files
 from dyntransnet.tracking import alias_version, connect, download
 
 
@@ -28,7 +29,8 @@ def run(receipt: Path, out: Path, params: PublishParams) -> None:
         params: how Triton runs the network.
 
     Raises:
-        ModelError: no version holds the alias, or its files are not what was registered.
+        ModelError: no version holds the alias, its files are not what was registered, or
+            it has none of the precision that is asked for.
     """
     named = json.loads(receipt.read_text())
     client = connect()
@@ -40,6 +42,8 @@ def run(receipt: Path, out: Path, params: PublishParams) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = download(client, champion, Path(scratch))
         check_registered(folder, champion)
+        # Tells of a damaged or missing form before anything is written.
+        openvino_files.find(folder, Contract.load(folder), params.precision)
         write_network(folder, out / NETWORK, params)
     print(f"publish: {named['model']} version {champion.version} -> {out / NETWORK}")
 
@@ -57,6 +61,8 @@ def check_registered(model: Path, version: ModelVersion) -> None:
         ONNX_FILE: version.tags.get("model_sha256", Contract.load(model).model_sha256),
         CONTRACT_FILE: version.tags.get("contract_sha256", sha256_of(model / CONTRACT_FILE)),
     }
+    if sha256 := version.tags.get("openvino_sha256"):
+        expected[f"{openvino_files.FOLDER}/{openvino_files.NOTE_FILE}"] = sha256
     for name, sha256 in expected.items():
         found = sha256_of(model / name) if (model / name).is_file() else "no file"
         if found != sha256:
@@ -68,9 +74,14 @@ def check_registered(model: Path, version: ModelVersion) -> None:
 
 def write_network(model: Path, target: Path, params: PublishParams) -> None:
     """Place a model folder's files in the repository; the contract comes last."""
-    contract = Contract.load(model)
+    config = network_config(
+        Contract.load(model), params.backend, runtime=params.runtime, precision=params.precision
+    )
     with new_file(target / CONFIG_FILE) as path:
-        path.write_text(network_config(contract, params.backend, runtime=params.runtime))
+        path.write_text(config)
+    with new_folder(target / VERSION / openvino_files.FOLDER) as folder:
+        for file in sorted((model / openvino_files.FOLDER).glob("*")):
+            shutil.copyfile(file, folder / file.name)
     for name in (ONNX_FILE, CONTRACT_FILE):
         with new_file(target / VERSION / name) as path:
             shutil.copyfile(model / name, path)

@@ -1,7 +1,8 @@
 """Put the exported model into MLflow's registry; the gate decides who is champion.
 
-The registry holds the ONNX file that passed parity, byte for byte, with its contract,
-its scores and where it came from. A refused model is registered too, without the alias.
+The registry holds the ONNX file that passed parity, byte for byte, with what was made of it
+for OpenVINO, its contract, its scores and where it came from. A refused model is registered
+too, without the alias.
 """
 
 import json
@@ -22,6 +23,7 @@ from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import QualityGateError
 from dyntransnet.runtimes.choice import load
 from dyntransnet.runtimes.latency import RUNTIME, slowdown
+from dyntransnet.runtimes.openvino_files import FOLDER, NOTE_FILE
 from dyntransnet.scoring.gate import Rules, judge, mean_dices
 from dyntransnet.scoring.pairing import TEST_SET_FILE, Evaluation, read_evaluation
 from dyntransnet.scoring.records import CASES_FILE, read_patients
@@ -35,6 +37,9 @@ from dyntransnet.tracking import (
     register_version,
     same_run,
 )
+
+SAME_BYTES = ("contract_sha256", "openvino_sha256")
+"""Tags that tell versions apart: they name all files of a model, directly or through hashes."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ def _tags(model: Path, contract: Contract, scored: Evaluation, broken: list[str]
     """What a version says of itself."""
     return {
         **origin(),
+        **_openvino_tag(model),
         **{f"dice_{name}": str(value) for name, value in mean_dices(scored).items()},
         "test_set_sha256": str(scored.test_set),
         "model_sha256": contract.model_sha256,
@@ -119,6 +125,12 @@ def _tags(model: Path, contract: Contract, scored: Evaluation, broken: list[str]
         "network": contract.network.name,
         "gate": "; ".join(broken) or "passed",
     }
+
+
+def _openvino_tag(model: Path) -> dict[str, str]:
+    """Names every file that was made for OpenVINO, through the list of their hashes."""
+    note = model / FOLDER / NOTE_FILE
+    return {"openvino_sha256": sha256_of(note)} if note.is_file() else {}
 
 
 def _rival(
@@ -166,7 +178,7 @@ def _register(
     Files ``beside`` the model are kept with it.
     """
     for known in client.search_model_versions(f"name = '{name}'"):
-        if known.tags.get("contract_sha256") == tags["contract_sha256"]:
+        if all(known.tags.get(key) == tags.get(key) for key in SAME_BYTES):
             for key, value in tags.items():
                 client.set_model_version_tag(name, known.version, key, value)
             return str(known.version)
@@ -181,10 +193,13 @@ def _register(
         # MLflow writes the graph anew; the bytes that passed parity take its place.
         shutil.copyfile(model / ONNX_FILE, folder / ONNX_FILE)
         shutil.copyfile(model / CONTRACT_FILE, folder / CONTRACT_FILE)
+        if (model / FOLDER).is_dir():
+            shutil.copytree(model / FOLDER, folder / FOLDER)
         for file in beside:
             shutil.copyfile(file, folder / file.name)
         # One run may be exported twice: each version keeps files of its own.
-        place = f"model/{tags['contract_sha256'][:12]}"
+        named = [tags[key][:12] for key in SAME_BYTES if key in tags]
+        place = f"model/{'-'.join(named)}"
         mlflow.log_artifacts(str(folder), place)
         source = mlflow.get_artifact_uri(place)
     return register_version(client, name, source=source, run_id=run_id, tags=tags)
