@@ -54,8 +54,7 @@ def build_plan(toolkit: Any, model: onnx.ModelProto, contract: Contract, options
     network = builder.create_network(strong)
     parser = toolkit.OnnxParser(network, log)
     if not parser.parse(model.SerializeToString()):
-        found = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
-        raise EngineError(f"{options.target} must parse the model, got {' '.join(found.split())}")
+        raise EngineError(f"{options.target} must parse the model, got {_refusal(parser)}")
     config = _configured(toolkit, builder, contract, options)
     cache = _timings(config, options.timing_cache)
     plan = builder.build_serialized_network(network, config)
@@ -71,6 +70,13 @@ def known_capabilities(toolkit: Any) -> tuple[int, ...]:
     """The GPUs that TensorRT for RTX can build for, 89 for compute capability 8.9."""
     names = toolkit.ComputeCapability.__members__
     return tuple(int(name[2:]) for name in names if name.startswith("SM"))
+
+
+def _refusal(parser: Any) -> str:
+    """What a parser has against a model, on one line."""
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    found = [f"{error.node_operator()}: {error.desc()}" for error in errors]
+    return " ".join("; ".join(found).split())[:300] or "no reason"
 
 
 def _configured(toolkit: Any, builder: Any, contract: Contract, options: Options) -> Any:

@@ -68,9 +68,9 @@ def with_halves(
     halved = onnx.ModelProto()
     halved.CopyFrom(model)
     _check(halved, precision)
-    writer = _Writer(
-        HALVES[precision], HEAVY[precision], element_types(model), float_constants(model), wide
-    )
+    floats, half = float_constants(model), HALVES[precision]
+    wide = wide | {name for name, values in floats.items() if not _fits(values, half)}
+    writer = _Writer(half, HEAVY[precision], element_types(model), floats, wide)
     for node in model.graph.node:
         writer.write(node)
     writer.finish([output.name for output in model.graph.output])
@@ -93,6 +93,11 @@ def _check(model: onnx.ModelProto, precision: str) -> None:
         if found:
             raise ModelError(f"bf16: a model must be of opset {BF16_OPSET}, got {min(found)}")
         standard.version = BF16_OPSET
+
+
+def _fits(values: np.ndarray, half: int) -> bool:
+    largest = np.abs(values[np.isfinite(values)]).max(initial=0)
+    return half != TensorProto.FLOAT16 or bool(largest <= np.finfo(np.float16).max)
 
 
 @dataclass

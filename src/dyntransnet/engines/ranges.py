@@ -10,7 +10,7 @@ import onnxruntime
 from jaxtyping import Float32
 from onnx import TensorProto, helper, numpy_helper
 
-from dyntransnet.engines.graphs import element_types, float_constants
+from dyntransnet.engines.graphs import element_types
 
 FP16_MAX = 65504.0
 HEADROOM = 8.0
@@ -20,18 +20,14 @@ Windows = Float32[np.ndarray, "n 1 x y z"]
 
 
 def too_wide(model: onnx.ModelProto, windows: Windows) -> set[str]:
-    """Tensors that come within ``HEADROOM`` of what fp16 can hold, constants included.
+    """Tensors that come within ``HEADROOM`` of what fp16 can hold.
 
     Args:
         model: all its numbers in fp32.
         windows: what the network is shown, one at a time.
     """
-    limit = FP16_MAX / HEADROOM
     largest = largest_values(model, windows)
-    for name, values in float_constants(model).items():
-        finite = values[np.isfinite(values)]
-        largest[name] = float(np.abs(finite).max(initial=0))
-    return {name for name, value in largest.items() if value > limit}
+    return {name for name, value in largest.items() if value > FP16_MAX / HEADROOM}
 
 
 def largest_values(model: onnx.ModelProto, windows: Windows) -> dict[str, float]:

@@ -17,7 +17,7 @@ MODULES: dict[Target, tuple[str, str]] = {
 """Target to Python module, and where to get it."""
 
 OLDEST_TENSORRT = 10
-QUERY = ("--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader")
+QUERIED = ("name", "compute_cap", "driver_version")
 
 
 def load_toolkit(target: Target) -> Any:
@@ -46,14 +46,18 @@ def find_gpu() -> Gpu | None:
     chosen = [f"--id={visible.split(',')[0]}"] if visible else []
     try:
         shown = subprocess.run(
-            ["nvidia-smi", *QUERY, *chosen], capture_output=True, text=True, check=True, timeout=60
+            ["nvidia-smi", f"--query-gpu={','.join(QUERIED)}", "--format=csv,noheader", *chosen],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    rows = shown.stdout.strip().splitlines()
-    if not rows:
+    first = shown.stdout.strip().partition("\n")[0].split(", ")
+    if len(first) != len(QUERIED):
         return None
-    name, capability, driver = (part.strip() for part in rows[0].split(","))
+    name, capability, driver = first
     return Gpu(name=name, compute_capability=int(capability.replace(".", "")), driver=driver)
 
 
