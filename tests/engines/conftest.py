@@ -5,12 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from fake_tensorrt import VERSIONS, fake_tensorrt
+from fake_tensorrt import L4, VERSIONS, fake_tensorrt
 
 from dyntransnet.runtimes import tensorrt_runtime
-from dyntransnet.runtimes.plan_file import Gpu
-
-L4 = Gpu(name="NVIDIA L4", compute_capability=89, driver="580.12")
 
 
 @pytest.fixture

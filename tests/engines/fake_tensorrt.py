@@ -16,9 +16,11 @@ import onnx
 import onnxruntime
 
 from dyntransnet.engines.rounding import with_roundings
+from dyntransnet.runtimes.plan_file import Gpu
 
 API = json.loads((Path(__file__).parent / "tensorrt_api.json").read_text())
 VERSIONS = [version for version in API if version != "made_by"]
+L4 = Gpu(name="NVIDIA L4", compute_capability=89, driver="580.12")
 MAGIC = b"fake plan\n"
 
 

@@ -7,8 +7,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from conftest import L4
-from fake_tensorrt import API, VERSIONS, fake_tensorrt
+from fake_tensorrt import API, L4, VERSIONS, fake_tensorrt
 from nets import PATCH, Residual, exported
 
 from dyntransnet.atomic import sha256_of
@@ -223,8 +222,10 @@ def test_tensorrt_builds_for_the_gpu_it_is_on_alone(folder, tmp_path, tensorrt):
         built(folder, tmp_path, changed(GPU, compute_capabilities=(86,)))
 
 
-@pytest.mark.parametrize(("target", "module"), [("tensorrt", "tensorrt"),
-                                                ("tensorrt-rtx", "tensorrt_rtx_bindings")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("target", "module"),
+    [("tensorrt", "tensorrt"), ("tensorrt-rtx", "tensorrt_rtx_bindings")],
+)
 def test_a_toolkit_that_is_not_installed_is_named(folder, tmp_path, monkeypatch, target, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(
