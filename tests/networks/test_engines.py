@@ -51,7 +51,6 @@ def test_halves_are_safe_and_their_graph_builds(exported, whole, name, precision
     original = predictor(onnx.load(exported(name)[1] / ONNX_FILE))
     windows, rounded = window_of(small(name))[0].numpy(), predictor(with_roundings(halved))
     strayed = check_agreement(original, rounded, windows, who=name)
-    print("STRAY", name, precision, strayed)
     assert strayed < STRAYING[precision]
     assert len(build_plan(rtx, halved, contract, PAPERS_CARD)) > 10_000
 
