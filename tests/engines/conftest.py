@@ -1,7 +1,7 @@
 """A machine with a GPU, as far as can be without one."""
 
 import sys
-from types import SimpleNamespace
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -34,6 +34,6 @@ def tensorrt(request, nvidia_smi, monkeypatch):
     """TensorRT 10 and 11 on a GPU; memory is the CPU's."""
     toolkit = fake_tensorrt(request.param)
     monkeypatch.setitem(sys.modules, "tensorrt", toolkit)
-    stream = SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
-    monkeypatch.setattr(tensorrt_runtime, "cuda", lambda: (torch, torch.device("cpu"), stream))
+    memory = tensorrt_runtime.Memory(torch.from_numpy, torch.empty, 7, nullcontext)
+    monkeypatch.setattr(tensorrt_runtime, "cuda", lambda: memory)
     return toolkit

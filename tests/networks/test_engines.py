@@ -15,7 +15,7 @@ from dyntransnet.engines.rounding import with_roundings
 
 IN_FP32 = {"InstanceNormalization", "LayerNormalization", "ReduceMean", "Sigmoid", "Softmax"}
 PAPERS_CARD = Options(target="tensorrt-rtx", batch=8, compute_capabilities=(89,))
-STRAYING = {"fp16": 0.01, "bf16": 0.06}
+STRAYING = {"fp16": 0.01, "bf16": 0.04}
 """Of untrained networks, root mean square in deviations of the logits."""
 
 pytestmark = [

@@ -26,7 +26,7 @@ def test_the_model_is_checked_before_the_plan(tmp_path):
 
 def test_a_torch_without_cuda_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(EngineError, match=r"^tensorrt must have a torch that was built with CUDA"):
+    with pytest.raises(EngineError, match=r"^tensorrt must have a torch that sees a GPU, got one"):
         tensorrt_runtime.cuda()
 
 

@@ -1,5 +1,8 @@
 """A TensorRT plan on the GPU it was built for, with torch's memory on that GPU."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,26 +57,26 @@ def _engine(toolkit: Any, folder: Path, record: PlanRecord) -> Any:
 
 
 def _predictor(engine: Any, contract: Contract, record: PlanRecord) -> Predict:
-    torch, device, stream = cuda()
+    memory = cuda()
     context = engine.create_execution_context()
     classes, given, asked = len(contract.classes), contract.input_name, contract.output_name
 
     def call(windows: np.ndarray) -> np.ndarray:
-        image = torch.from_numpy(np.ascontiguousarray(windows)).to(device)
         shape = (len(windows), classes, *contract.patch_size)
-        logits = torch.empty(shape, dtype=torch.float32, device=device)
-        accepted = (
-            context.set_input_shape(given, tuple(image.shape))
-            and context.set_tensor_address(given, image.data_ptr())
-            and context.set_tensor_address(asked, logits.data_ptr())
-            and context.execute_async_v3(stream.cuda_stream)
-        )
-        if not accepted:
-            raise EngineError(
-                f"{PLAN_FILE}: must take windows of shape {tuple(windows.shape)}, got refused"
+        with memory.in_stream():  # copies to and from the GPU, too: work in one stream is in order
+            image = memory.put(windows)
+            logits = memory.empty(shape)
+            accepted = (
+                context.set_input_shape(given, tuple(image.shape))
+                and context.set_tensor_address(given, image.data_ptr())
+                and context.set_tensor_address(asked, logits.data_ptr())
+                and context.execute_async_v3(memory.stream)
             )
-        stream.synchronize()
-        found: np.ndarray = logits.cpu().numpy()
+            if not accepted:
+                raise EngineError(
+                    f"{PLAN_FILE}: must take windows of shape {windows.shape}, got refused"
+                )
+            found: np.ndarray = logits.cpu().numpy()
         return found
 
     def predict(windows: np.ndarray) -> np.ndarray:
@@ -84,8 +87,18 @@ def _predictor(engine: Any, contract: Contract, record: PlanRecord) -> Predict:
     return predict
 
 
-def cuda() -> tuple[Any, Any, Any]:
-    """torch, the GPU, and a stream of its own to work in.
+@dataclass(frozen=True)
+class Memory:
+    """Tensors where a plan reads and writes them, and the stream that it works in."""
+
+    put: Callable[[np.ndarray], Any]
+    empty: Callable[[tuple[int, ...]], Any]
+    stream: int
+    in_stream: Callable[[], AbstractContextManager[Any]]
+
+
+def cuda() -> Memory:
+    """The GPU's memory, by torch.
 
     Raises:
         EngineError: torch is not installed, or was built without CUDA.
@@ -95,7 +108,11 @@ def cuda() -> tuple[Any, Any, Any]:
     except ImportError as error:
         raise EngineError(f"tensorrt must have torch for memory on the GPU, got {error}") from error
     if not torch.cuda.is_available():
-        raise EngineError(
-            "tensorrt must have a torch that was built with CUDA, got one for the CPU"
-        )
-    return torch, torch.device("cuda"), torch.cuda.Stream()
+        raise EngineError("tensorrt must have a torch that sees a GPU, got one that sees none")
+    stream = torch.cuda.Stream()
+    return Memory(
+        put=lambda windows: torch.from_numpy(np.ascontiguousarray(windows)).cuda(),
+        empty=lambda shape: torch.empty(shape, dtype=torch.float32, device="cuda"),
+        stream=stream.cuda_stream,
+        in_stream=lambda: torch.cuda.stream(stream),
+    )
