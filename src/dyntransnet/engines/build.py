@@ -17,8 +17,15 @@ from dyntransnet.engines.probes import Windows, check_agreement, predictor, wind
 from dyntransnet.engines.ranges import too_wide
 from dyntransnet.engines.rounding import with_roundings
 from dyntransnet.errors import EngineError
-from dyntransnet.runtimes.choice import load, signed
-from dyntransnet.runtimes.plan_file import PLAN_FILE, WEIGHTS_FILE, Gpu, PlanRecord, Precision
+from dyntransnet.runtimes.choice import load
+from dyntransnet.runtimes.plan_file import (
+    PLAN_FILE,
+    WEIGHTS_FILE,
+    Gpu,
+    PlanRecord,
+    Precision,
+    signed,
+)
 from dyntransnet.runtimes.toolkits import find_gpu, gpu_for, load_toolkit
 
 

@@ -14,16 +14,13 @@ RUNTIMES = {
 }
 """Runtime to module; each has ``load(path, contract) -> Predict``."""
 
-PLANNED = {"tensorrt": "dyntransnet.runtimes.tensorrt_runtime"}
-"""The same, for runtimes that need a plan beside the ONNX file, built on the GPU that runs it."""
-
 
 def load(folder: Path, runtime: str) -> tuple[Predict, Contract]:
     """Load ``model.onnx`` and ``contract.json`` of a model folder.
 
     Args:
-        folder: what ``export``, ``publish`` or ``build-engine`` wrote.
-        runtime: a key of ``RUNTIMES`` or ``PLANNED``.
+        folder: what ``export`` or ``publish`` wrote.
+        runtime: a key of ``RUNTIMES``.
 
     Returns:
         The network, and how to feed it.
@@ -32,37 +29,27 @@ def load(folder: Path, runtime: str) -> tuple[Predict, Contract]:
         ModelError: a file is missing or damaged, or the runtime is unknown, not
             installed or unable to read the file.
     """
-    path, contract = signed(folder)
-    known = RUNTIMES | PLANNED
-    if runtime not in known:
-        raise ModelError(f"runtime must be one of {', '.join(known)}, got {runtime}")
-    try:
-        module = importlib.import_module(known[runtime])
-    except ImportError as error:
-        raise ModelError(
-            f"runtime {runtime} must be installed (pip install 'dyntransnet[runtime]'), got {error}"
-        ) from error
-    try:
-        predict: Predict = module.load(path, contract)
-    except ModelError:
-        raise
-    except Exception as error:  # each runtime raises exceptions of its own
-        raise ModelError(
-            f"{path}: must be readable by {runtime}, got {' '.join(str(error).split())}"
-        ) from error
-    return predict, contract
-
-
-def signed(folder: Path) -> tuple[Path, Contract]:
-    """The ONNX file of a model folder, and the contract that was signed for it.
-
-    Raises:
-        ModelError: a file is missing, or the contract was signed for another.
-    """
+    if runtime == "tensorrt":  # needs a plan beside the ONNX file, and a GPU
+        planned = importlib.import_module("dyntransnet.runtimes.tensorrt_runtime")
+        return planned.load(folder)
     contract = Contract.load(folder)
     path = folder / ONNX_FILE
     if not path.is_file():
         raise ModelError(f"{folder}: must hold {ONNX_FILE}, got none")
     if (found := sha256_of(path)) != contract.model_sha256:
         raise ModelError(f"{path}: sha256 must be {contract.model_sha256}, got {found}")
-    return path, contract
+    if runtime not in RUNTIMES:
+        raise ModelError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime}")
+    try:
+        module = importlib.import_module(RUNTIMES[runtime])
+    except ImportError as error:
+        raise ModelError(
+            f"runtime {runtime} must be installed (pip install 'dyntransnet[runtime]'), got {error}"
+        ) from error
+    try:
+        predict: Predict = module.load(path, contract)
+    except Exception as error:  # each runtime raises exceptions of its own
+        raise ModelError(
+            f"{path}: must be readable by {runtime}, got {' '.join(str(error).split())}"
+        ) from error
+    return predict, contract

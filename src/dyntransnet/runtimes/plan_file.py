@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import PositiveInt, ValidationError, model_validator
 
 from dyntransnet.atomic import new_file, sha256_of
-from dyntransnet.contract import Contract, Promise
+from dyntransnet.contract import ONNX_FILE, Contract, Promise
 from dyntransnet.errors import EngineError, ModelError
 
 PLAN_FILE = "model.plan"
@@ -150,3 +150,17 @@ class PlanRecord(Promise):
             for version in (self.toolkit_version, found)
         )
         return theirs[0] == ours[0] and theirs >= ours
+
+
+def signed(folder: Path) -> tuple[Path, Contract]:
+    """The ONNX file of a model folder, and the contract that was signed for it.
+
+    Raises:
+        ModelError: a file is missing, or the contract was signed for another.
+    """
+    contract = Contract.load(folder)
+    path = folder / ONNX_FILE
+    found = sha256_of(path) if path.is_file() else "no file"
+    if found != contract.model_sha256:
+        raise ModelError(f"{path}: sha256 must be {contract.model_sha256}, got {found}")
+    return path, contract

@@ -11,28 +11,30 @@ import numpy as np
 from dyntransnet.contract import Contract
 from dyntransnet.errors import EngineError
 from dyntransnet.imaging.tiling import Predict
-from dyntransnet.runtimes.plan_file import PLAN_FILE, WEIGHTS_FILE, PlanRecord
+from dyntransnet.runtimes.plan_file import PLAN_FILE, WEIGHTS_FILE, PlanRecord, signed
 from dyntransnet.runtimes.toolkits import gpu_for, listener, load_toolkit, said
 
 
-def load(path: Path, contract: Contract) -> Predict:
-    """Open the plan beside an ONNX file as a predictor.
+def load(folder: Path) -> tuple[Predict, Contract]:
+    """Open an engine folder's plan as a predictor.
 
     Args:
-        path: the model that the plan was built from, in an engine folder.
-        contract: of that model.
+        folder: what ``build-engine`` wrote.
+
+    Returns:
+        The network, and how to feed it.
 
     Raises:
         EngineError: there is no plan, or it is for another model, GPU or toolkit, or the
             toolkit or torch is not installed.
-        ModelError: the plan is truncated or changed.
+        ModelError: the model or the plan is truncated or changed.
     """
-    folder = path.parent
+    _, contract = signed(folder)
     record = PlanRecord.load(folder)
     record.check_files(folder, contract)
     toolkit = load_toolkit(record.target)
     record.check_place(folder / PLAN_FILE, toolkit.__version__, gpu_for(record.target))
-    return _predictor(_engine(toolkit, folder, record), contract, record)
+    return _predictor(_engine(toolkit, folder, record), contract, record), contract
 
 
 def _engine(toolkit: Any, folder: Path, record: PlanRecord) -> Any:

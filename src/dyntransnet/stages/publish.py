@@ -14,15 +14,9 @@ from mlflow.entities.model_registry import ModelVersion
 from dyntransnet.atomic import new_file, sha256_of
 from dyntransnet.config import PublishParams
 from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
-from dyntransnet.errors import EngineError, ModelError
-from dyntransnet.repository import (
-    CONFIG_FILE,
-    MAX_BATCH_SIZE,
-    NETWORK,
-    VERSION,
-    network_config,
-)
-from dyntransnet.runtimes.plan_file import PLAN_FILE, RECORD_FILE, PlanRecord
+from dyntransnet.errors import ModelError
+from dyntransnet.repository import CONFIG_FILE, NETWORK, VERSION, network_config
+from dyntransnet.runtimes.plan_serving import place_plan, plan_for
 from dyntransnet.tracking import alias_version, connect, download
 
 
@@ -36,7 +30,7 @@ def run(receipt: Path, out: Path, params: PublishParams, *, engine: Path | None 
         engine: what ``build-engine`` wrote; read for the backend ``tensorrt`` alone.
 
     Raises:
-        EngineError: the plan was built from another model, or is none for Triton.
+        EngineError: there is no plan for the backend ``tensorrt``, or one of another model.
         ModelError: no version holds the alias, or its files are not what was registered.
     """
     named = json.loads(receipt.read_text())
@@ -49,10 +43,9 @@ def run(receipt: Path, out: Path, params: PublishParams, *, engine: Path | None 
     with tempfile.TemporaryDirectory() as scratch:
         folder = download(client, champion, Path(scratch))
         check_registered(folder, champion)
-        plan = None
-        if params.backend == "tensorrt":
-            plan = checked_plan(engine, Contract.load(folder))
-        write_network(folder, out / NETWORK, params, plan)
+        plan = plan_for(params.backend, engine, Contract.load(folder))
+        place_plan(plan, out / NETWORK / VERSION)
+        write_network(folder, out / NETWORK, params)
     print(f"publish: {named['model']} version {champion.version} -> {out / NETWORK}")
 
 
@@ -78,50 +71,11 @@ def check_registered(model: Path, version: ModelVersion) -> None:
             )
 
 
-def checked_plan(engine: Path | None, contract: Contract) -> Path:
-    """The plan of an engine folder, for the model that is published.
-
-    The GPU and Triton's version of TensorRT are not seen from here: the record goes along.
-
-    Raises:
-        EngineError: none was given, or it was built from another model or not for Triton.
-        ModelError: the plan is truncated or changed.
-    """
-    if engine is None:
-        raise EngineError(
-            "publish.backend tensorrt must be given a plan: dyntransnet build-engine makes one, "
-            "publish --engine FOLDER takes it, got none"
-        )
-    record = PlanRecord.load(engine)
-    record.check_files(engine, contract)
-    plan = engine / PLAN_FILE
-    if record.target != "tensorrt":
-        raise EngineError(f"{plan}: must be built with --target tensorrt, got {record.target}")
-    if record.stripped:
-        raise EngineError(f"{plan}: must hold its weights for Triton, got a stripped plan")
-    if record.batch != MAX_BATCH_SIZE:
-        raise EngineError(
-            f"{plan}: must be built with --batch {MAX_BATCH_SIZE}, got {record.batch}"
-        )
-    return plan
-
-
-def write_network(model: Path, target: Path, params: PublishParams, plan: Path | None) -> None:
-    """Place a model folder's files in the repository; the contract comes last.
-
-    A plan that lies there from before is removed: it is another model's, or not used.
-    """
+def write_network(model: Path, target: Path, params: PublishParams) -> None:
+    """Place a model folder's files in the repository; the contract comes last."""
     contract = Contract.load(model)
-    for name in (PLAN_FILE, RECORD_FILE):
-        (target / VERSION / name).unlink(missing_ok=True)
-        if plan is not None:
-            _place(plan.with_name(name), target / VERSION / name)
     with new_file(target / CONFIG_FILE) as path:
         path.write_text(network_config(contract, params.backend, runtime=params.runtime))
     for name in (ONNX_FILE, CONTRACT_FILE):
-        _place(model / name, target / VERSION / name)
-
-
-def _place(source: Path, target: Path) -> None:
-    with new_file(target) as path:
-        shutil.copyfile(source, path)
+        with new_file(target / VERSION / name) as path:
+            shutil.copyfile(model / name, path)
