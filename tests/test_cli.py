@@ -107,6 +107,15 @@ def test_a_precision_that_is_not_there_is_one_line(tmp_path, precision, rule):
     assert not (tmp_path / "mask.nii.gz").exists()
 
 
+def test_a_truncated_model_for_a_plan_is_one_line(tmp_path):
+    save_model(tmp_path / "model", threshold_model(0.2, 0.7))
+    path = tmp_path / "model" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-9])
+    finished = run("build-engine", "model", "--out", "engine", cwd=tmp_path)
+    assert error_of(finished).startswith("model/model.onnx: sha256 must be ")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_a_bad_parameter_is_one_line(tmp_path):
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["split"]["fold"] = 3

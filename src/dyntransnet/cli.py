@@ -12,6 +12,8 @@ import typer
 from dyntransnet import study
 from dyntransnet.config import Params
 from dyntransnet.errors import DynTransNetError, InputError
+from dyntransnet.repository import MAX_BATCH_SIZE
+from dyntransnet.runtimes.plan_file import Precision, Target
 from dyntransnet.scoring.convention import Convention
 
 app = typer.Typer(
@@ -148,11 +150,57 @@ def register(
 
 
 @app.command()
-def publish(receipt: Source, out: Out) -> None:
+def publish(
+    receipt: Source,
+    out: Out,
+    engine: Annotated[
+        Path | None, typer.Option(help="What build-engine wrote, for publish.backend tensorrt.")
+    ] = None,
+) -> None:
     """Write the registry's champion into Triton's model repository."""
     from dyntransnet.stages import publish as stage
 
-    stage.run(receipt, out, Params.load().publish)
+    stage.run(receipt, out, Params.load().publish, engine=engine)
+
+
+@app.command()
+def build_engine(
+    model: Annotated[
+        Path, typer.Argument(help="What export or publish wrote.", callback=_existing)
+    ],
+    out: Out,
+    target: Annotated[Target, typer.Option(help="Whose plan it is.")] = "tensorrt",
+    precision: Annotated[Precision, typer.Option(help="Of the heavy work.")] = "fp16",
+    compute_capability: Annotated[
+        list[int] | None, typer.Option(help="For tensorrt-rtx: 89 for 8.9; repeat for more.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Most windows in one call.", min=1)] = MAX_BATCH_SIZE,
+    cache: Annotated[
+        Path | None, typer.Option(help="What preprocess wrote: real windows to check with.")
+    ] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="File of kernel timings to use and add to.")
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="For later minor versions, too.")
+    ] = False,
+    stripped: Annotated[
+        bool, typer.Option("--stripped", help="Without weights; loading puts them in.")
+    ] = False,
+) -> None:
+    """Build a TensorRT plan: on the GPU that will serve, or anywhere for TensorRT for RTX."""
+    from dyntransnet.engines import build
+    from dyntransnet.engines.builder import Options
+
+    options = Options(
+        target=target,
+        batch=batch,
+        compute_capabilities=tuple(compute_capability or ()),
+        version_compatible=version_compatible,
+        stripped=stripped,
+        timing_cache=timing_cache,
+    )
+    build.run(model, out, precision=precision, options=options, cache=cache)
 
 
 @app.command()

@@ -81,6 +81,10 @@ class ModelError(DynTransNetError):
     """A model folder is incomplete, damaged or does not fit."""
 
 
+class EngineError(ModelError):
+    """A plan cannot be built here, or was built for another model, GPU or toolkit."""
+
+
 class TrainingError(DynTransNetError):
     """A training cannot go on; what it had learned is kept."""
 

@@ -64,7 +64,7 @@ def test_publishing_again_replaces_the_model(registered):
     assert sorted(files) == [CONTRACT_FILE, ONNX_FILE]
 
 
-@pytest.mark.parametrize("backend", ["python", "onnxruntime", "tensorrt"])
+@pytest.mark.parametrize("backend", ["python", "onnxruntime"])
 def test_the_configuration_fits_the_contract(registered, backend):
     folder = published(registered, PARAMS.model_copy(update={"backend": backend}))
     config = text_format.Parse(

@@ -3,11 +3,11 @@
 import importlib
 from pathlib import Path
 
-from dyntransnet.atomic import sha256_of
-from dyntransnet.contract import ONNX_FILE, Contract
+from dyntransnet.contract import Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.imaging.tiling import Predict
 from dyntransnet.runtimes import openvino_files
+from dyntransnet.runtimes.signed import signed
 
 RUNTIMES = {
     "onnxruntime": "dyntransnet.runtimes.onnx_runtime",
@@ -24,7 +24,7 @@ def load(folder: Path, runtime: str, precision: str = "fp32") -> tuple[Predict, 
 
     Args:
         folder: what ``export`` or ``publish`` wrote.
-        runtime: a key of ``RUNTIMES``.
+        runtime: a key of ``RUNTIMES``, or ``tensorrt``, whose precision is the plan's.
         precision: one of the runtime's ``PRECISIONS``.
 
     Returns:
@@ -34,12 +34,11 @@ def load(folder: Path, runtime: str, precision: str = "fp32") -> tuple[Predict, 
         ModelError: a file is missing or damaged, or the runtime or precision is unknown,
             not installed or unable to read the file.
     """
-    contract = Contract.load(folder)
-    path = folder / ONNX_FILE
-    if not path.is_file():
-        raise ModelError(f"{folder}: must hold {ONNX_FILE}, got none")
-    if (found := sha256_of(path)) != contract.model_sha256:
-        raise ModelError(f"{path}: sha256 must be {contract.model_sha256}, got {found}")
+    if runtime == "tensorrt":  # needs a plan beside the ONNX file, and a GPU
+        from dyntransnet.runtimes import tensorrt_runtime
+
+        return tensorrt_runtime.load(folder)
+    path, contract = signed(folder)
     if runtime not in RUNTIMES:
         raise ModelError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime}")
     if precision not in PRECISIONS[runtime]:

@@ -17,18 +17,21 @@ from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.repository import CONFIG_FILE, NETWORK, VERSION, network_config
 from dyntransnet.runtimes import openvino_files
+from dyntransnet.runtimes.plan_serving import place_plan, plan_for
 from dyntransnet.tracking import alias_version, connect, download
 
 
-def run(receipt: Path, out: Path, params: PublishParams) -> None:
+def run(receipt: Path, out: Path, params: PublishParams, *, engine: Path | None = None) -> None:
     """Publish the version that holds the alias.
 
     Args:
         receipt: what ``register`` wrote; names the model and the alias.
         out: Triton's model repository.
         params: how Triton runs the network.
+        engine: what ``build-engine`` wrote; read for the backend ``tensorrt`` alone.
 
     Raises:
+        EngineError: there is no plan for the backend ``tensorrt``, or one of another model.
         ModelError: no version holds the alias, its files are not what was registered, or
             it has none of the precision that is asked for.
     """
@@ -42,8 +45,11 @@ def run(receipt: Path, out: Path, params: PublishParams) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = download(client, champion, Path(scratch))
         check_registered(folder, champion)
+        contract = Contract.load(folder)
         # Tells of a damaged or missing form before anything is written.
-        openvino_files.find(folder, Contract.load(folder), params.precision)
+        openvino_files.find(folder, contract, params.precision)
+        plan = plan_for(params.backend, engine, contract)
+        place_plan(plan, out / NETWORK / VERSION)
         write_network(folder, out / NETWORK, params)
     print(f"publish: {named['model']} version {champion.version} -> {out / NETWORK}")
 

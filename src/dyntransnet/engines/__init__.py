@@ -1,0 +1,1 @@
+"""Plans of TensorRT and TensorRT for RTX, built from a model folder."""
