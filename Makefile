@@ -9,13 +9,20 @@ REAL := 'split.test_cases=[volume-5]' 'split.same_patient=[[volume-0,volume-1]]'
 	'preprocess.spacing_mm=[2.5,2.5,2.5]' train.fold=all train.steps=1000 train.validate_every=250 \
 	register.model=dyntransnet-liver-$(NAME) register.min_dice_tumor=0
 BASE ?= origin/main
+# What `make bench` measures with: the demo's model and the scan that it never saw.
+MODEL ?= models/onnx
+CHECKPOINT ?= models/checkpoint
+CACHE ?= data/cache
+SCAN ?= data/cases/volume-0/scan.nii.gz
+TRUTH ?= data/cases/volume-0/mask.nii.gz
+PEER := build/peers/bin/python
 # In a GitHub workflow a table is shown on the page of the run, too.
 SHOW = if [ -n "$$GITHUB_STEP_SUMMARY" ] && [ -f $(1) ]; then cat $(1) >> "$$GITHUB_STEP_SUMMARY"; fi
 export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath mlflow.db)
 
-.PHONY: help install demo real study mlflow serve publish gate regression check test lock bench-peers clean
+.PHONY: help install demo real study mlflow serve publish gate regression check test lock bench bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -79,6 +86,14 @@ lock: ## resolve requirements.lock anew from pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet torch==2.13.0 '.[dev]'
 	build/lock/bin/python -m pip freeze --exclude dyntransnet | sed 's/+cpu$$//' > requirements.lock
+
+bench: install ## time the path from scan to mask; build/bench. On an idle machine, with bench-peers against MONAI and nnU-Net
+	python benchmarks/segmentation.py $(SCAN) --truth $(TRUTH) --model $(MODEL) --checkpoint $(CHECKPOINT) \
+		--double $(if $(wildcard $(PEER)),--peer $(PEER))
+	python benchmarks/presets.py $(SCAN) $(TRUTH) --model $(MODEL)
+	python benchmarks/runtimes.py $(MODEL) $(CACHE) --out build/bench/runtimes.json
+	python benchmarks/tiling.py
+	python benchmarks/length.py --finest
 
 bench-peers: ## what benchmarks/ compares with, in an environment of its own: build/peers
 	$(PYTHON) -m venv build/peers
