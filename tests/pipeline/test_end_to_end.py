@@ -153,7 +153,7 @@ def test_the_gate_finds_a_model_no_worse_than_itself(workspace):
             {"ingest", "evaluate", "export", "register"},
         ),
         (("src/dyntransnet/stages/publish.py", "\n# changed\n"), {"publish"}),
-        (("src/dyntransnet/cli.py", "\n# changed\n"), set()),
+        (("src/dyntransnet/cli/stages.py", "\n# changed\n"), set()),
     ],
 )
 def test_a_changed_line_concerns_only_what_runs_it(workspace, change, stages):

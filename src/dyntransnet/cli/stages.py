@@ -1,0 +1,138 @@
+"""The pipeline, one command for each stage of dvc.yaml."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dyntransnet import study
+from dyntransnet.cli.arguments import Out, PatientFile, ReportFolder, RunFile, Source
+from dyntransnet.config import Params
+
+
+def ingest(
+    source: Source,
+    out: Out,
+    manifest: Out,
+    problems: Annotated[Path | None, typer.Option(help="JSON file for all that is wrong.")] = None,
+) -> None:
+    """Take a dataset in: read, check, store one way."""
+    from dyntransnet.stages import ingest as stage
+
+    params = study.load().ingest
+    stage.run(source, cases=out, manifest=manifest, problems=problems, params=params)
+
+
+def split(manifest: Source, out: Out) -> None:
+    """Choose by patient who trains, validates and tests."""
+    from dyntransnet.stages import split as stage
+
+    stage.run(manifest, out, study.load().split)
+
+
+def preprocess(cases: Source, out: Out) -> None:
+    """Bring every case to the grid the network sees."""
+    from dyntransnet.stages import preprocess as stage
+
+    stage.run(cases, out, study.load().preprocess)
+
+
+def train(
+    cache: Source,
+    splits: Source,
+    manifest: Source,
+    out: Out,
+    report: ReportFolder,
+    resume: Out,
+    variant: Annotated[str | None, typer.Option(help="Of a study's params.yaml.")] = None,
+    seed: Annotated[int, typer.Option(help="With --variant.", min=0)] = 0,
+    fold: Annotated[int, typer.Option(help="With --variant.", min=0)] = 0,
+) -> None:
+    """Train the network; every run is in MLflow. Under torchrun, on several processes."""
+    from dyntransnet.stages import train as stage
+
+    files = {"out": out, "report": report, "resume": resume}
+    if variant is None:
+        params = Params.load()
+        stage.run(
+            cache, splits, manifest, **files, network=params.network, params=params.train, study={}
+        )
+        return
+    many = study.load_study()
+    network, training = many.training(variant, seed=seed, fold=fold)
+    tags = {"study": many.study, "variant": variant, "seed": str(seed), "fold": str(fold)}
+    stage.run(cache, splits, manifest, **files, network=network, params=training, study=tags)
+
+
+def evaluate(
+    checkpoint: Source,
+    cases: Source,
+    splits: Source,
+    training: Source,
+    out: Out,
+    fold: Annotated[
+        int | None, typer.Option(help="Score this fold's validation cases, not the test cases.")
+    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder for the masks themselves.")] = None,
+) -> None:
+    """Segment held-out scans as serving would, and score them."""
+    from dyntransnet.stages import evaluate as stage
+
+    params = study.load().evaluate
+    stage.run(checkpoint, cases, splits, training, out=out, params=params, fold=fold, masks=masks)
+
+
+def export(
+    checkpoint: Source,
+    cache: Source,
+    cases: Source,
+    splits: Source,
+    out: Out,
+    report: ReportFolder,
+) -> None:
+    """Write ONNX and OpenVINO's own, and prove that each gives the same masks."""
+    from dyntransnet.stages import export as stage
+
+    files = {"out": out, "report": report}
+    stage.run(checkpoint, cache, cases, splits, **files, params=Params.load().export)
+
+
+def register(
+    model: Source,
+    evaluation: Source,
+    parity: Source,
+    cases: Source,
+    patients: PatientFile,
+    run: RunFile,
+    out: Out,
+) -> None:
+    """Put the model into the registry; the gate decides who is champion."""
+    from dyntransnet.stages import register as stage
+
+    files = {"patients": patients, "run": run, "out": out}
+    stage.run(model, evaluation, parity, cases, **files, params=Params.load().register_)
+
+
+def publish(
+    receipt: Source,
+    out: Out,
+    engine: Annotated[
+        Path | None, typer.Option(help="What build-engine wrote, for publish.backend tensorrt.")
+    ] = None,
+) -> None:
+    """Write the registry's champion into Triton's model repository."""
+    from dyntransnet.stages import publish as stage
+
+    stage.run(receipt, out, Params.load().publish, engine=engine)
+
+
+def compare(
+    runs: Source,
+    splits: Annotated[Path, typer.Option(help="What split wrote.")],
+    cases: Annotated[Path, typer.Option(help="What ingest wrote.")],
+    out: Out,
+) -> None:
+    """Turn a study's trainings into tables, tests and figures."""
+    from dyntransnet.stages import compare as stage
+
+    stage.run(runs, splits=splits, cases=cases, out=out, params=study.load_study().compare)

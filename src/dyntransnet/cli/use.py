@@ -1,0 +1,100 @@
+"""A trained model at work."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dyntransnet.cli.arguments import Out, Source, existing
+from dyntransnet.repository import MAX_BATCH_SIZE
+from dyntransnet.runtimes.plan_file import Precision, Target
+
+
+def segment(
+    scans: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
+    output: Annotated[Path, typer.Option(help="Mask file for one scan, else a folder.")],
+    url: Annotated[str, typer.Option(help="Server to ask, HOST:PORT.")] = "127.0.0.1:8001",
+    model: Annotated[Path | None, typer.Option(help="Model folder to run here instead.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="With --model: fp32, bf16 or int8, as export.openvino made it.")
+    ] = "fp32",
+    report: Annotated[
+        bool, typer.Option("--report", help="Write volumes and lesions too.")
+    ] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Write a picture too.")] = False,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait for one scan.")] = 120.0,
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer windows.")] = False,
+    accurate: Annotated[
+        bool, typer.Option("--accurate", help="More windows, mirrored where training did so.")
+    ] = False,
+) -> None:
+    """Label liver and tumors in scans, each on its own grid."""
+    from dyntransnet import files
+    from dyntransnet.imaging.presets import Preset
+
+    preset = Preset.of(fast=fast, accurate=accurate)
+    jobs = files.plan_jobs(scans, output, report=report, preview=preview)
+    with files.segmenter(
+        url, model, precision=precision, timeout_s=timeout_s, preset=preset
+    ) as segment_scan:
+        for job, found in files.run_jobs(jobs, segment_scan):
+            ml = {name: found.report[f"{name}_ml"] for name in ("liver", "tumor")}
+            print(f"{job.mask}: liver {ml['liver']:.0f} ml, tumor {ml['tumor']:.1f} ml")
+
+
+def build_engine(
+    model: Annotated[Path, typer.Argument(help="What export or publish wrote.", callback=existing)],
+    out: Out,
+    target: Annotated[Target, typer.Option(help="Whose plan it is.")] = "tensorrt",
+    precision: Annotated[Precision, typer.Option(help="Of the heavy work.")] = "fp16",
+    compute_capability: Annotated[
+        list[int] | None, typer.Option(help="For tensorrt-rtx: 89 for 8.9; repeat for more.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Most windows in one call.", min=1)] = MAX_BATCH_SIZE,
+    cache: Annotated[
+        Path | None, typer.Option(help="What preprocess wrote: real windows to check with.")
+    ] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="File of kernel timings to use and add to.")
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="For later minor versions, too.")
+    ] = False,
+    stripped: Annotated[
+        bool, typer.Option("--stripped", help="Without weights; loading puts them in.")
+    ] = False,
+) -> None:
+    """Build a TensorRT plan: on the GPU that will serve, or anywhere for TensorRT for RTX."""
+    from dyntransnet.engines import build
+    from dyntransnet.engines.builder import Options
+
+    options = Options(
+        target=target,
+        batch=batch,
+        compute_capabilities=tuple(compute_capability or ()),
+        version_compatible=version_compatible,
+        stripped=stripped,
+        timing_cache=timing_cache,
+    )
+    build.run(model, out, precision=precision, options=options, cache=cache)
+
+
+def serve(
+    repository: Annotated[Path, typer.Argument(help="Triton's model repository.")] = Path(
+        "model_repository"
+    ),
+    grpc_port: Annotated[int, typer.Option(help="0: any free one.")] = 8001,
+    http_port: Annotated[int, typer.Option(help="0: any free one.")] = 8000,
+    metrics_port: Annotated[int, typer.Option(help="0: any free one.")] = 8002,
+) -> None:
+    """Serve the published model on this machine until Ctrl-C."""
+    from dyntransnet import server
+
+    server.serve(repository, grpc_port=grpc_port, http_port=http_port, metrics_port=metrics_port)
+
+
+def demo(cases: Source, splits: Source, repository: Source, out: Out) -> None:
+    """Serve the published model and have a test scan segmented."""
+    from dyntransnet import demo as whole_system
+
+    whole_system.run(cases, splits, repository, out)
