@@ -71,9 +71,9 @@ def needed(**changes) -> int:
 @pytest.mark.parametrize("changes", [{}, {"batch_size": 6}, {"precision": "bf16"}])
 def test_a_batch_is_refused_where_a_byte_is_missing(monkeypatch, changes):
     params = train_params(patch_size=PATCH, **changes)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: needed(**changes))
+    monkeypatch.setattr(memory, "free_on", lambda device: needed(**changes))
     check_fits(SPEC, params, ALONE)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: needed(**changes) - 1)
+    monkeypatch.setattr(memory, "free_on", lambda device: needed(**changes) - 1)
     rule = (
         rf"^train\.batch_size: {params.batch_size} windows of \(12, 20, 16\) of dyntransnet_tiny "
         r"must fit in the [\d.]+ GiB that are free, got at least [\d.]+ GiB; lower "
@@ -83,7 +83,7 @@ def test_a_batch_is_refused_where_a_byte_is_missing(monkeypatch, changes):
 
 
 def test_each_process_needs_memory_for_its_own_windows(monkeypatch):
-    monkeypatch.setattr(memory, "free_bytes", lambda device: needed(batch_size=2))
+    monkeypatch.setattr(memory, "free_on", lambda device: needed(batch_size=2))
     params = train_params(patch_size=PATCH, batch_size=4)
     check_fits(SPEC, params, Team(torch.device("cpu"), rank=1, size=2))
     with pytest.raises(ParamsError, match="4 windows"):

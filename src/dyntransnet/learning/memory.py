@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import psutil
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -15,6 +14,7 @@ from dyntransnet.contract import NetworkSpec
 from dyntransnet.errors import ParamsError, TrainingError
 from dyntransnet.learning.cost import cost_of
 from dyntransnet.learning.processes import Team
+from dyntransnet.memory import free_bytes
 
 BYTES_PER_PARAMETER = 20
 """A weight, its gradient, Adam's two moments and the average, in fp32."""
@@ -33,7 +33,7 @@ def check_fits(network: NetworkSpec, params: TrainParams, team: Team) -> None:
     windows = params.batch_size // team.size
     cost = cost_of(network, params.patch_size, batch=windows, precision=params.precision)
     kept = 0 if params.recompute else cost.activation_bytes
-    needed, free = BYTES_PER_PARAMETER * cost.parameters + kept, free_bytes(team.device)
+    needed, free = BYTES_PER_PARAMETER * cost.parameters + kept, free_on(team.device)
     if needed > free:
         raise ParamsError(
             f"train.batch_size: {windows} windows of {params.patch_size} of {network.name} must "
@@ -42,11 +42,11 @@ def check_fits(network: NetworkSpec, params: TrainParams, team: Team) -> None:
         )
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that can still be taken, on a GPU or on this machine."""
+def free_on(device: torch.device) -> int:
+    """Bytes that can still be taken, of a GPU, or of this machine and its container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return free_bytes()
 
 
 def peak_bytes(device: torch.device) -> int:

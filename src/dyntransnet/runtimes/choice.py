@@ -15,6 +15,9 @@ RUNTIMES = {
 }
 """Runtime to module; each has ``load(path, contract, precision) -> Predict``."""
 
+PLANNED, PLANS = "tensorrt", "dyntransnet.runtimes.tensorrt_runtime"
+"""The runtime that needs a plan and a GPU; by name, for no stage of the pipeline runs it."""
+
 PRECISIONS = {"onnxruntime": ("fp32",), "openvino": openvino_files.PRECISIONS}
 """Runtime to what it can compute in."""
 
@@ -24,7 +27,7 @@ def load(folder: Path, runtime: str, precision: str = "fp32") -> tuple[Predict, 
 
     Args:
         folder: what ``export`` or ``publish`` wrote.
-        runtime: a key of ``RUNTIMES``, or ``tensorrt``, whose precision is the plan's.
+        runtime: a key of ``RUNTIMES``, or ``PLANNED``, whose precision is the plan's.
         precision: one of the runtime's ``PRECISIONS``.
 
     Returns:
@@ -34,10 +37,9 @@ def load(folder: Path, runtime: str, precision: str = "fp32") -> tuple[Predict, 
         ModelError: a file is missing or damaged, or the runtime or precision is unknown,
             not installed or unable to read the file.
     """
-    if runtime == "tensorrt":  # needs a plan beside the ONNX file, and a GPU
-        from dyntransnet.runtimes import tensorrt_runtime
-
-        return tensorrt_runtime.load(folder)
+    if runtime == PLANNED:
+        planned: tuple[Predict, Contract] = importlib.import_module(PLANS).load(folder)
+        return planned
     path, contract = signed(folder)
     if runtime not in RUNTIMES:
         raise ModelError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime}")

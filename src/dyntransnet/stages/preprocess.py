@@ -19,7 +19,8 @@ from dyntransnet.errors import DatasetError, ScanError
 from dyntransnet.imaging.geometry import Placement
 from dyntransnet.imaging.intensity import normalize, padding_of
 from dyntransnet.imaging.scan import Mask, read_mask, read_outline, read_scan
-from dyntransnet.workers import free_bytes, in_threads, workers_for
+from dyntransnet.memory import free_bytes
+from dyntransnet.workers import in_threads, workers_for
 
 CENTERS_KEPT = 50_000
 """Voxels per class that windows may be centered on: plenty, and bounded."""
