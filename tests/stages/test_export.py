@@ -284,8 +284,13 @@ def test_whole_scans_have_a_limit_of_their_own(root, tmp_path, monkeypatch):
     reuse_files(root, monkeypatch)
 
     def compared(truth, reference, tested):
-        same = {"voxels": 10, "changed": 0, "dice": {"liver": 1.0, "tumor": None}}
-        return same | {"dice_change": {"liver": -0.002, "tumor": None}}
+        same = {"voxels": 9000, "changed": 0, "dice": {"liver": 1.0, "tumor": None}}
+        sizes = {"liver": 900, "tumor": 0}
+        return (
+            same
+            | {"marked": sizes, "truth": sizes}
+            | {"dice_change": {"liver": -0.002, "tumor": None}}
+        )
 
     monkeypatch.setattr(proof, "compare_masks", compared)
     limits = dict.fromkeys(PARAMS.limits, LENIENT) | {
