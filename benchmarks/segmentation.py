@@ -99,9 +99,9 @@ def rows_of(sides: Mapping[str, Side], ours: Sequence[str]) -> list[Row]:
     """Ratios round by round; the first of ours stands for it."""
     first, seconds = sides[ours[0]], {name: side.all("seconds") for name, side in sides.items()}
     rows = [
-        Row(f"{PEERS[name]}, seconds over ours through {ours[0]}", GOALS[name],
-            ratios(seconds[name], seconds[ours[0]]))
-        for name in PEERS if name in sides
+        Row(f"{PEERS[name]}, seconds over ours through {one}", GOALS[name],
+            ratios(seconds[name], seconds[one]))
+        for name in PEERS if name in sides for one in ours
     ]  # fmt: skip
     for name in PEERS:
         if name in sides:
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="the same network in torch")
     parser.add_argument("--peer", help="python of the environment of make bench-peers")
     parser.add_argument("--truth", type=Path)
-    parser.add_argument("--runtimes", nargs="+", default=["openvino"])
+    parser.add_argument("--runtimes", nargs="+", default=["openvino", "openvino bf16"])
     parser.add_argument("--double", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("build/bench"))

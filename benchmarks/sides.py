@@ -42,13 +42,14 @@ class Clock:
         return timed
 
 
-def exported(runtime: str) -> Callable[[Path, Clock], Work]:
-    """This package, with a runtime that needs no torch."""
+def exported(form: str) -> Callable[[Path, Clock], Work]:
+    """This package, with a runtime that needs no torch, and a precision: "openvino bf16"."""
+    runtime, _, precision = form.partition(" ")
 
     def load(model: Path, clock: Clock) -> Work:
         from dyntransnet.runtimes.choice import load as load_model
 
-        return _ours(*load_model(model, runtime), clock)
+        return _ours(*load_model(model, runtime, precision or "fp32"), clock)
 
     return load
 
@@ -220,8 +221,6 @@ def _plans(contract: Any) -> dict[str, Any]:
 
 
 SIDES: dict[str, Callable[[Path, Clock], Work]] = {
-    "openvino": exported("openvino"),
-    "onnxruntime": exported("onnxruntime"),
     "torch": ours_in_torch,
     "monai": monai,
     "nnunet": nnunet,

@@ -288,7 +288,7 @@ def test_a_gate_without_a_baseline_is_one_line(gated):
 
 
 def test_the_gate_holds_parity_to_the_limits_of_export(gated):
-    row = {"precision": "fp32", "max_difference": 0.01, "dice_min": 1.0, "dice_change": {}}
+    row = {"precision": "fp32", "relative_difference": 0.01, "dice_min": 1.0, "dice_change": {}}
     forms = {"openvino fp32": row, "openvino bf16": row | {"precision": "bf16"}}
     (gated / "parity.json").write_text(json.dumps({"forms": forms}))
     done = run("gate", "old", "new", "--parity", "parity.json", cwd=gated)

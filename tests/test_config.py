@@ -9,7 +9,7 @@ from dyntransnet.errors import ParamsError
 
 ZSCORE = {"kind": "zscore", "percentiles": [0.5, 99.5], "deviations": 3.0}
 LABELS = {"liver": [1, 2], "tumor": [2], "others": "refused"}
-LIMIT = {"max_difference": 1.0, "min_dice": 0.9, "max_dice_change": 0.01}
+LIMIT = {"relative_difference": 1.0, "min_dice": 0.9, "max_dice_change": 0.01}
 OURS = Path(__file__).parents[1] / "params.yaml"
 
 

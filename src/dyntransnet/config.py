@@ -201,7 +201,7 @@ class CompareParams(Section):
 class LimitParams(Section):
     """How far one precision may lie from torch in fp32."""
 
-    max_difference: PositiveFloat
+    relative_difference: PositiveFloat
     min_dice: float = Field(ge=0, le=1)
     max_dice_change: NonNegativeFloat
 

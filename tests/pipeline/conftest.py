@@ -51,7 +51,7 @@ class Workspace:
     def allow(self, *precisions: str) -> None:
         """Let these lie anywhere: the masks of so short a training hang on single logits."""
         limits = yaml.safe_load((self.path / "params.yaml").read_text())["export"]["limits"]
-        anything = {"max_difference": 1e9, "min_dice": 0.0, "max_dice_change": 1.0}
+        anything = {"relative_difference": 1e9, "min_dice": 0.0, "max_dice_change": 1.0}
         self.set({"export": {"limits": limits | dict.fromkeys(precisions, anything)}})
 
 

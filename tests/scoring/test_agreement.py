@@ -7,7 +7,7 @@ from dyntransnet.imaging.scan import Mask
 from dyntransnet.scoring.agreement import compare_masks, compare_windows, summarize_agreement
 from dyntransnet.scoring.parity import ParityLimits, disagreements
 
-LIMITS = {"fp32": ParityLimits(max_difference=1e-4, min_dice=0.999, max_dice_change=0.001)}
+LIMITS = {"fp32": ParityLimits(relative_difference=1e-4, min_dice=0.999, max_dice_change=0.001)}
 SHAPE = (10, 17, 16)
 
 
@@ -30,6 +30,12 @@ def test_the_difference_is_that_of_the_logits_and_dice_that_of_the_masks():
     assert row["max_difference"] == 2.0
     assert row["mean_difference"] == pytest.approx((0.25 + 2) / 2)
     assert row["dice"] == {"liver": 1.0, "tumor": 0.0}
+
+
+def test_the_largest_difference_is_a_share_of_the_largest_expected_logit():
+    row = compare_windows(constant(0.5, -8.0), constant(0.25, -8.5))
+    assert (row["max_difference"], row["relative_difference"]) == (0.5, 0.0625)
+    assert compare_windows(constant(0.0, 0.0), constant(0.0, 0.0))["relative_difference"] == 0
 
 
 def test_voxels_that_change_their_class_are_counted():

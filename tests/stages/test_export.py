@@ -27,8 +27,8 @@ from dyntransnet.stages.export import run
 
 PATCH = (16, 32, 32)
 SPEC = NetworkSpec(name="dyntransnet_tiny", options=SMALL | {"embed_dim": 32})
-STRICT = LimitParams(max_difference=1e-4, min_dice=0.999, max_dice_change=0.001)
-LENIENT = LimitParams(max_difference=100.0, min_dice=0.0, max_dice_change=1.0)
+STRICT = LimitParams(relative_difference=1e-4, min_dice=0.999, max_dice_change=0.001)
+LENIENT = LimitParams(relative_difference=100.0, min_dice=0.0, max_dice_change=1.0)
 PARAMS = ExportParams(
     opset=20,
     openvino=("fp32", "bf16", "int8"),
@@ -215,7 +215,7 @@ def test_the_report_says_how_closely_each_form_agrees(root):
         assert row["windows"]["voxels"] == PARAMS.windows * np.prod(PATCH)
         assert list(row["scans"]) == ["volume-1"]
     for form in FORMS[:2]:
-        assert report["forms"][form]["max_difference"] < STRICT.max_difference
+        assert report["forms"][form]["relative_difference"] < STRICT.relative_difference
         assert report["forms"][form]["dice_min"] > STRICT.min_dice
 
 

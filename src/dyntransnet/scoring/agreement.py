@@ -10,6 +10,9 @@ from dyntransnet.errors import ParityError
 from dyntransnet.imaging.scan import Mask
 from dyntransnet.scoring.overlap import CLASSES, dice
 
+TINY = 1e-12
+"""In place of logits that are all 0."""
+
 LEAST_VOXELS = 500
 """Of a class: where there are fewer, single voxels decide a Dice, and it is held to no limit."""
 
@@ -24,10 +27,10 @@ def compare_windows(expected: Logits, found: np.ndarray) -> dict[str, Any]:
         found: of the runtime under test.
 
     Returns:
-        ``max_difference`` and ``mean_difference`` of the logits; how many ``voxels`` there
-        are, how many of them ``changed`` their class, and per class the ``dice`` between
-        the masks, None where both are empty, and how many voxels the larger of both
-        ``marked``.
+        ``max_difference`` and ``mean_difference`` of the logits, and the former as a share
+        of the largest expected one, ``relative_difference``; how many ``voxels`` there are,
+        how many of them ``changed`` their class, and per class the ``dice`` between the
+        masks, None where both are empty, and how many voxels the larger of both ``marked``.
 
     Raises:
         ParityError: the logits differ in shape.
@@ -35,9 +38,11 @@ def compare_windows(expected: Logits, found: np.ndarray) -> dict[str, Any]:
     if found.shape != expected.shape:
         raise ParityError(f"logits must be of shape {expected.shape}, got {found.shape}")
     difference = np.abs(expected - found)
+    largest = float(difference.max())
     return {
-        "max_difference": float(difference.max()),
+        "max_difference": largest,
         "mean_difference": float(difference.mean()),
+        "relative_difference": largest / max(float(np.abs(expected).max()), TINY),
         **_compare(_labels(expected), _labels(found)),
     }
 
@@ -76,10 +81,10 @@ def summarize_agreement(
         scans: case to what ``compare_masks`` gave.
 
     Returns:
-        ``max_difference`` and ``mean_difference``; ``dice_min``, the lowest Dice between
-        two masks of a class; ``dice_change``, per class its mean over scans; the two
-        arguments as ``windows`` and ``scans``. Masks of fewer than ``LEAST_VOXELS`` count
-        for neither of the first two, and so may leave no value.
+        ``max_difference``, ``mean_difference`` and ``relative_difference``; ``dice_min``,
+        the lowest Dice between two masks of a class; ``dice_change``, per class its mean
+        over scans; the two arguments as ``windows`` and ``scans``. Masks of fewer than
+        ``LEAST_VOXELS`` count for neither of the last two, and so may leave no value.
     """
     dices = [
         row["dice"][name]
@@ -90,6 +95,7 @@ def summarize_agreement(
     return {
         "max_difference": windows["max_difference"],
         "mean_difference": windows["mean_difference"],
+        "relative_difference": windows["relative_difference"],
         "dice_min": min(dices, default=1.0),
         "dice_change": {
             name: _mean(

@@ -17,14 +17,14 @@ class ParityLimits:
     """The farthest that a form of a model may lie from torch in fp32.
 
     Attributes:
-        max_difference: of any logit.
+        relative_difference: of any logit, as a share of the largest: rounding grows with it.
         min_dice: between their masks, of windows and of each whole scan, where they are
             large enough to tell.
         max_dice_change: of a class against the truth, mean over whole scans; to either
             side.
     """
 
-    max_difference: float
+    relative_difference: float
     min_dice: float
     max_dice_change: float
 
@@ -83,10 +83,10 @@ def read_parity(path: Path, limits: Mapping[str, ParityLimits]) -> Parity:
 
 
 def _broken(form: str, row: Mapping[str, Any], limits: ParityLimits) -> Iterator[str]:
-    if not row["max_difference"] <= limits.max_difference:
+    if not row["relative_difference"] <= limits.relative_difference:
         yield (
-            f"{form} logits must be within {limits.max_difference:g} of torch's, "
-            f"got {row['max_difference']:.3g}"
+            f"{form} logits must be within {limits.relative_difference:g} of torch's "
+            f"largest, got {row['relative_difference']:.3g}"
         )
     if not row["dice_min"] >= limits.min_dice:
         yield (
@@ -105,7 +105,7 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
     changes = {str(name): change for name, change in row["dice_change"].items()}
     return {
         "precision": str(row["precision"]),
-        "max_difference": float(row["max_difference"]),
+        "relative_difference": float(row["relative_difference"]),
         "dice_min": float(row["dice_min"]),
         "dice_change": {n: None if value is None else float(value) for n, value in changes.items()},
     }

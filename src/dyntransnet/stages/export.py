@@ -84,7 +84,7 @@ def limits_of(params: ExportParams) -> dict[str, ParityLimits]:
 
 
 def _shown(form: str, row: Mapping[str, Any]) -> str:
-    told = f"{form} within {row['max_difference']:.1e} of torch, Dice {row['dice_min']:.5f}"
+    told = f"{form} within {row['relative_difference']:.1e} of torch, Dice {row['dice_min']:.5f}"
     for name, change in row["dice_change"].items():
         if change is not None:
             told += f", {name} {change:+.5f} against the truth"
