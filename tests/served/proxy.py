@@ -21,6 +21,7 @@ class Proxy:
         faults: how many connections are broken; those after them are let through.
         reset: break with a reset; False: with a farewell.
         silent: instead of breaking, let nothing more through.
+        pause_s: wait after each piece of 64 KiB from the server, as a slow reader does.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class Proxy:
         faults: int = 1_000_000,
         reset: bool = True,
         silent: bool = False,
+        pause_s: float = 0.0,
     ) -> None:
         self._target = target
         self._limits = {"up": up_limit, "down": down_limit}
         self._faults = faults
         self._reset = reset
         self._silent = silent
+        self._pause_s = {"up": 0.0, "down": pause_s}
         self._cleanup = ExitStack()
         self._ended = threading.Event()
         self.connections = 0
@@ -84,6 +87,7 @@ class Proxy:
                 sink.sendall(data[:left])
                 count += len(data[:left])
                 self.passed[way] += len(data[:left])
+                self._ended.wait(self._pause_s[way])
                 if limit is not None and count >= limit:
                     return self._break(source, sink)
             sink.shutdown(socket.SHUT_WR)

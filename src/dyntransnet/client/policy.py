@@ -25,7 +25,7 @@ class Policy:
             within their own deadlines; a server that never answered is not waited for.
     """
 
-    tries: int = 5
+    tries: int = 8
     first_pause_s: float = 0.25
     longest_pause_s: float = 8.0
     spare_retries: int = 20

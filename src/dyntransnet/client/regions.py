@@ -1,5 +1,6 @@
 """Voxels and mask in memory that client and server share, where they are on one host."""
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 
 from dyntransnet.client.channel import triton
 from dyntransnet.client.wire import Request
+from dyntransnet.memory import free_bytes
 
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 SHARED_MEMORY = Path("/dev/shm")
@@ -78,6 +80,8 @@ def region_for(request: Request, tries: int) -> Iterator[Region]:
 
 def _take(name: str, size: int) -> None:
     """Have the system set memory aside: writing to what it does not have kills a process."""
+    if size > free_bytes():
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     descriptor = os.open(SHARED_MEMORY / name, os.O_RDWR)
     try:
         os.posix_fallocate(descriptor, 0, size)
