@@ -27,7 +27,7 @@ class Tls:
     """Files (PEM) for an encrypted connection.
 
     Attributes:
-        ca: certificates that the server's must lead back to; None: the system's.
+        ca: certificates that the server's must lead back to; None: those that gRPC brings.
         certificate: the client's own, where the server asks for one (mutual TLS).
         key: belongs to ``certificate``.
     """
