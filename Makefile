@@ -22,7 +22,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath mlflow.db)
 
-.PHONY: help install demo real study mlflow serve publish gate regression check test lock bench bench-peers clean
+.PHONY: help install demo real study mlflow serve publish gate regression check test lock docs bench bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -79,8 +79,11 @@ check: install ## ruff, mypy --strict, import rules
 	mypy
 	lint-imports
 
-test: install ## every test, the pipeline end to end included
-	pytest
+test: install ## every test, the pipeline end to end included; a process for each core
+	OMP_NUM_THREADS=1 pytest -n logical --dist worksteal
+
+docs: install ## the documentation as a site, to open from build/site/index.html
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 lock: ## resolve requirements.lock anew from pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
