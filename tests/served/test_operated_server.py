@@ -1,183 +1,56 @@
 """The container's entrypoint and the files around it, against the real server."""
 
-import http.server
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-import threading
 import time
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
-import numpy as np
 import pytest
 import tritonclient.grpc as triton
 import yaml
+from operated import HEADER, KEY, collecting, operating
 from threshold_network import scan_of
 
 from deployed import OWN, SERVING, metric_names
 from dyntransnet import repository as names
-from dyntransnet import server as module
 
 pytestmark = pytest.mark.triton
 
-KEY = "not-a-secret-but-long-enough-for-one"
-HEADER = {"triton-grpc-protocol-admin-key": KEY}
 FROM_PROMETHEUS = {"up"}
 """What Prometheus writes itself about every job."""
 
 
-def certificates(folder):
-    """An authority and what it signed for a server and a client, by openssl."""
-    script = """
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=authority \
-        -keyout ca.key -out ca.crt
-    for name in server client; do
-        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
-            -keyout $name.key -out $name.csr
-        echo subjectAltName=DNS:localhost | openssl x509 -req -days 1 -in $name.csr -CA ca.crt \
-            -CAkey ca.key -CAcreateserial -extfile /dev/stdin -out $name.crt
-    done
-    """
-    subprocess.run(["sh", "-ec", script], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-class Collector(http.server.BaseHTTPRequestHandler):
-    """Takes traces as an OpenTelemetry collector does."""
-
-    def do_POST(self):
-        self.server.taken.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *words):
-        pass
-
-
 @pytest.fixture(scope="module")
 def collector():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
-        server.taken = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-class Operated:
-    """A server started as a container would be."""
-
-    def __init__(self, folder, ports):
-        self.folder, self.log = folder, folder / "triton.log"
-        self.grpc, self.http, self.metrics = ports
-
-    def get(self, path, port=None, body=None):
-        request = Request(f"http://127.0.0.1:{port or self.http}{path}", data=body)
-        try:
-            with urlopen(request, timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as refusal:
-            return refusal.code, ""
-
-    def client(self, *, known=True):
-        own = {
-            "private_key": f"{self.folder}/client.key",
-            "certificate_chain": f"{self.folder}/client.crt",
-        }
-        return triton.InferenceServerClient(
-            f"localhost:{self.grpc}",
-            ssl=True,
-            root_certificates=f"{self.folder}/ca.crt",
-            **(own if known else {}),
-        )
-
-    def segment(self, client):
-        scan = scan_of((40, 30, 20))
-        voxels = np.ascontiguousarray(scan.voxels)
-        inputs = [
-            triton.InferInput(names.VOXELS, voxels.shape, "INT16").set_data_from_numpy(voxels),
-            triton.InferInput(names.AFFINE, (4, 4), "FP64").set_data_from_numpy(scan.affine),
-        ]
-        return client.infer(names.FRONT_DOOR, inputs, client_timeout=20)
+    with collecting() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def operated(repository, collector, tmp_path_factory):
-    folder = certificates(tmp_path_factory.mktemp("operated"))
-    (folder / "admin").write_text(KEY)
-    models = shutil.copytree(repository, folder / "models")
-    wheel = module._wheel()
-    module._assemble(wheel, folder)
-    ports = module._free_ports((0, 0, 0))
-    variables = {
-        "MODELS": str(models),
-        "GRPC_ADDRESS": "127.0.0.1",
-        "METRICS_ADDRESS": "127.0.0.1",
-        "EXIT_TIMEOUT_S": "2",
-        "ADMIN_KEY_FILE": f"{folder}/admin",
-        "TLS_CERT": f"{folder}/server.crt",
-        "TLS_KEY": f"{folder}/server.key",
-        "TLS_CA": f"{folder}/ca.crt",
-        "TRACE_URL": f"http://127.0.0.1:{collector.server_port}/v1/traces",
-        "TRACE_RATE": "1",
-    }
-    environment = module._environment(wheel)
-    environment["PATH"] = f"{folder}:{environment['PATH']}"
-    command = [
-        SERVING / "entrypoint.sh",
-        f"--backend-directory={folder}/backends",
-        f"--backend-config=python,shm-region-prefix-name=operated{os.getpid()}",
-        "--trace-config=opentelemetry,bsp_schedule_delay=100",
-        *(f"--{name}-port={port}" for name, port in zip(("grpc", "http", "metrics"), ports, strict=True)),
-    ]  # fmt: skip
-    running = Operated(folder, ports)
-    with running.log.open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            env=environment | variables,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        await_ready(running, process)
+    folder = tmp_path_factory.mktemp("operated")
+    with operating(repository, folder, collector.server_port) as running:
         yield running
-    finally:
-        module._stop(process, f"operated{os.getpid()}")
-
-
-def await_ready(running, process):
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if running.get("/v2/health/ready")[0] == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(running.log.read_text())
 
 
 def exported(running):
     """Names of the metrics, those of a summary's parts included."""
-    _, text = running.get("/metrics", running.metrics)
+    _, text = running.get("/metrics", "metrics")
     return set(re.findall(r"^([a-z_:]+)[{ ]", text, re.MULTILINE))
 
 
 def test_a_client_with_a_certificate_gets_its_mask(operated):
     with operated.client() as client:
-        assert operated.segment(client).as_numpy(names.MASK).any()
+        assert operated.segment(client).any()
 
 
 def test_a_client_without_one_gets_nothing(operated):
     with operated.client(known=False) as client, pytest.raises(triton.InferenceServerException):
         client.is_server_live(client_timeout=3)
-    with triton.InferenceServerClient(f"localhost:{operated.grpc}") as plain:
-        with pytest.raises(triton.InferenceServerException):
-            plain.is_server_live(client_timeout=3)
+    plain = triton.InferenceServerClient(f"localhost:{operated.ports['grpc']}")
+    with plain, pytest.raises(triton.InferenceServerException):
+        plain.is_server_live(client_timeout=3)
 
 
 def test_models_are_changed_with_the_key_only(operated):
@@ -194,7 +67,7 @@ def swap(operated, *, key=""):
     text = (SERVING / "README.md").read_text()
     (code,) = re.findall(r"python3 - <<'END'\n(.*?)\nEND", text, re.DOTALL)
     for told, here in {
-        ":8000": f":{operated.http}",
+        ":8000": f":{operated.ports['http']}",
         "/run/secrets/admin_key": f"{operated.folder}/admin",
         "read_text()": f"read_text() + {key!r}",
     }.items():
@@ -217,7 +90,7 @@ def test_a_version_that_does_not_load_leaves_the_old_one_at_work(operated):
     try:
         assert "400" in swap(operated).stderr
         with operated.client() as client:
-            assert operated.segment(client).as_numpy(names.MASK).any()
+            assert operated.segment(client).any()
     finally:
         model.write_bytes(whole)
     assert swap(operated).returncode == 0
@@ -263,7 +136,7 @@ def test_what_prometheus_asks_for_readiness_is_an_empty_page(operated):
 def test_the_health_check_of_the_image_tells_up_from_down(operated):
     (check,) = re.findall(r"CMD (\[.*\])", (SERVING / "Dockerfile").read_text())
     _, option, code = json.loads(check)
-    for port, expected in ((operated.http, 0), (1, 1)):
+    for port, expected in ((operated.ports["http"], 0), (1, 1)):
         asked = [sys.executable, option, code.replace(":8000", f":{port}")]
         assert subprocess.run(asked, check=False, capture_output=True).returncode == expected
 
@@ -279,7 +152,7 @@ def test_every_metric_that_is_asked_for_is_there(operated):
 
 
 def test_labels_that_are_asked_for_are_there(operated):
-    _, text = operated.get("/metrics", operated.metrics)
+    _, text = operated.get("/metrics", "metrics")
     for reason in ("REJECTED", "BACKEND", "OTHER"):
         assert f'nv_inference_request_failure{{model="{names.FRONT_DOOR}",reason="{reason}"' in text
     assert re.search(r'request_summary_us{model="\w+",version="1",quantile="0.99"} \d', text)

@@ -137,11 +137,14 @@ def test_the_signal_that_stops_a_container_reaches_the_server(tmp_path):
 def mlflow(tmp_path, password):
     stand_in(tmp_path, "mlflow", 'echo "$MLFLOW_BACKEND_STORE_URI"; printf "%s\\n" "$@"')
     (tmp_path / "password").write_text(password)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     return subprocess.run(
         [SERVING / "mlflow/entrypoint.sh"],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "POSTGRES_PASSWORD_FILE": f"{tmp_path}/password"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment | {"POSTGRES_PASSWORD_FILE": str(tmp_path / "password")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_mlflow_keeps_the_password_out_of_its_arguments(tmp_path):
