@@ -20,6 +20,7 @@ TAKEN = {
     "serving/README.md": "serving.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
 }
 """Files of the repository, and the pages that they become."""
 
