@@ -1,6 +1,5 @@
 """Who made a result, and what every DICOM file of it has in common."""
 
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pydicom import Dataset
 from dyntransnet.atomic import new_file
 from dyntransnet.errors import OutputError
 from dyntransnet.imaging.dicom.files import DAMAGE
+from dyntransnet.imaging.pacs.silence import silence
 from dyntransnet.imaging.pacs.source import KEPT, Source
 
 NAME = "dyntransnet"
@@ -78,7 +78,7 @@ def new_uid() -> str:
 
 
 def load_highdicom() -> ModuleType:
-    """The package highdicom, kept from logging: its messages may quote a patient's name.
+    """The package highdicom, which takes seconds to import, kept from logging.
 
     Raises:
         OutputError: it is not installed.
@@ -92,7 +92,7 @@ def load_highdicom() -> ModuleType:
             f"highdicom must be installed for DICOM results (pip install 'dyntransnet[client]'; "
             f"NIfTI needs none: --output x.nii.gz), got {error}"
         ) from error
-    logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
+    silence()
     return highdicom
 
 

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import MediaStorageDirectoryStorage
+
 from dyntransnet.contract import Modality
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.dicom.files import dicom_files
+from dyntransnet.imaging.dicom.files import dicom_files, refusing_damage
 from dyntransnet.imaging.dicom.headers import Header, read_header
 from dyntransnet.imaging.dicom.series import MIN_SLICES, read_series, stack
 from dyntransnet.imaging.layouts.case import content_id
 from dyntransnet.imaging.pacs.archive import opened
+from dyntransnet.imaging.pacs.silence import silence
 from dyntransnet.imaging.pacs.source import SeriesScan, read_source
 from dyntransnet.imaging.scan import Scan
 
@@ -74,13 +78,14 @@ def find_series(origin: Path, modality: Modality) -> list[Series]:
     Raises:
         ScanError: a file is damaged, or no series is found.
     """
+    silence()
     with opened(origin) as folder:
         files = dicom_files(folder)
         headers = [
-            read_header(path, f"{origin}: DICOM file {place} of {len(files)}")
+            _checked(path, f"{origin}: DICOM file {place} of {len(files)}")
             for place, path in enumerate(files, start=1)
         ]
-        groups = _grouped(headers)
+        groups = _grouped(headers, origin)
         wanted = [group for group in groups if group[0].modality == modality]
         if not wanted:
             shown = " and ".join(sorted(map(_shown, groups)))
@@ -92,12 +97,38 @@ def find_series(origin: Path, modality: Modality) -> list[Series]:
         return [_series(origin, folder, group) for group in wanted]
 
 
-def _grouped(headers: Sequence[Header]) -> list[list[Header]]:
-    """The files of each volume, in the order in which they lie."""
+def _checked(path: Path, who: str) -> Header:
+    """A file's header. One that was cut off would be taken for no slice, and not be missed."""
+    header = read_header(path, who)
+    if not header.modality and not _is_directory(path, who):
+        raise ScanError(
+            f"{who}: must say what it shows (Modality), got nothing, as of a file that was cut off",
+            code="unreadable",
+        )
+    return header
+
+
+def _is_directory(path: Path, who: str) -> bool:
+    """Whether a file is a disk's table of contents, which shows nothing."""
+    with refusing_damage(who):
+        return read_file_meta_info(path).MediaStorageSOPClassUID == MediaStorageDirectoryStorage
+
+
+def _grouped(headers: Sequence[Header], origin: Path) -> list[list[Header]]:
+    """The files of each volume, in the order in which they lie.
+
+    Raises:
+        ScanError: some slices name no series, as where a file was cut off; all may.
+    """
     series: dict[tuple[str, str], list[Header]] = {}
     for header in headers:
         if header.modality in IMAGES and not header.is_localizer:
             series.setdefault((header.series, header.modality), []).append(header)
+    nameless = sum(len(group) for (name, _), group in series.items() if not name)
+    if nameless and any(name for name, _ in series):
+        raise ScanError(
+            f"{origin}: each slice must name its series, got {nameless} without", code="unreadable"
+        )
     return [group for group in series.values() if sum(one.frames for one in group) >= MIN_SLICES]
 
 
