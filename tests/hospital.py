@@ -1,9 +1,12 @@
 """Series as hospitals send them, and what is read of an answer without the code that wrote it."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
 
 from builders import Shape, affine_of, case_of
 from dicoms import LPS, NAME, PERSON, save_series
@@ -95,3 +98,17 @@ def world_of_segment(path: Path, number: int) -> np.ndarray:
 
 def in_order(points: np.ndarray) -> np.ndarray:
     return points[np.lexsort(np.round(points, 2).T)]
+
+
+def said(tool: str, *paths: Path) -> list[str]:
+    """The lines of one of the validators of Debian's dicom3tools."""
+    if not shutil.which(tool):
+        pytest.skip(f"needs {tool} (apt-get install dicom3tools)")
+    done = subprocess.run(
+        [tool, *map(str, paths)], capture_output=True, text=True, check=False, errors="replace"
+    )
+    return (done.stdout + done.stderr).splitlines()
+
+
+def errors_in(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith(("Error", "Abort"))]

@@ -28,7 +28,7 @@ class Series:
     Attributes:
         id: after the content of its first slice, as ``ingest`` names cases.
         origin: the folder or zip it lies in.
-        headers: of its slices, in order; their paths are relative to the folder.
+        headers: of its slices; their paths are relative to the folder.
         shape: columns, rows, slices.
     """
 
