@@ -6,20 +6,27 @@ from typing import Annotated
 import typer
 
 from dyntransnet.cli.arguments import Out, Source, existing
+from dyntransnet.contract import Modality
 from dyntransnet.repository import MAX_BATCH_SIZE
 from dyntransnet.runtimes.plan_file import Precision, Target
 
 
 def segment(
-    scans: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    output: Annotated[Path, typer.Option(help="Mask file for one scan, else a folder.")],
+    scans: Annotated[
+        list[Path],
+        typer.Argument(help="Scans or folders of scans; folders or zips of DICOM series."),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Mask file for one scan (.dcm: DICOM SEG), else a folder.")
+    ],
     url: Annotated[str, typer.Option(help="Server to ask, HOST:PORT.")] = "127.0.0.1:8001",
     model: Annotated[Path | None, typer.Option(help="Model folder to run here instead.")] = None,
     precision: Annotated[
         str, typer.Option(help="With --model: fp32, bf16 or int8, as export.openvino made it.")
     ] = "fp32",
     report: Annotated[
-        bool, typer.Option("--report", help="Write volumes and lesions too.")
+        bool,
+        typer.Option("--report", help="Write volumes and lesions too: JSON, with DICOM an SR."),
     ] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Write a picture too.")] = False,
     timeout_s: Annotated[float, typer.Option(help="Longest wait for one scan.")] = 120.0,
@@ -27,13 +34,14 @@ def segment(
     accurate: Annotated[
         bool, typer.Option("--accurate", help="More windows, mirrored where training did so.")
     ] = False,
+    modality: Annotated[Modality, typer.Option(help="Of DICOM series: CT or MR.")] = "CT",
 ) -> None:
     """Label liver and tumors in scans, each on its own grid."""
     from dyntransnet import files
     from dyntransnet.imaging.presets import Preset
 
     preset = Preset.of(fast=fast, accurate=accurate)
-    jobs = files.plan_jobs(scans, output, report=report, preview=preview)
+    jobs = files.plan_jobs(scans, output, report=report, preview=preview, modality=modality)
     with files.segmenter(
         url, model, precision=precision, timeout_s=timeout_s, preset=preset
     ) as segment_scan:
