@@ -115,6 +115,7 @@ bench: install ## time the path from scan to mask; build/bench. On an idle machi
 	python benchmarks/runtimes.py $(MODEL) $(CACHE) --out build/bench/runtimes.json
 	python benchmarks/tiling.py
 	python benchmarks/length.py --finest
+	python benchmarks/client.py $(SCAN)
 
 bench-peers: ## what benchmarks/ compares with, in an environment of its own: build/peers
 	$(PYTHON) -m venv build/peers

@@ -13,13 +13,14 @@ import pytest
 
 from builders import contract_of
 from dicoms import WORLD, save_series
-from dyntransnet import files
-from dyntransnet.errors import OutputError, ScanError
-from dyntransnet.files import Job, plan_jobs, run_jobs
+from dyntransnet import batch
+from dyntransnet.errors import OutputError
+from dyntransnet.files import Job, plan_jobs
 from dyntransnet.imaging.dicom.segments import read_segments
 from dyntransnet.imaging.scan import Scan, read_mask, write_scan
 from dyntransnet.imaging.segment import Segmentation, answer
 from hospital import CLINICAL, SECRETS, scan_of
+from jobs import run_jobs
 from models import save_model, threshold_model
 from test_cli import error_of, run
 
@@ -165,25 +166,22 @@ def test_a_full_disk_leaves_whole_files_or_none(tmp_path, monkeypatch, fails, le
     assert names_in(tmp_path / "out") == [jobs[0].scan.id + suffix for suffix in left]
 
 
-def test_what_came_before_a_bad_series_is_written(tmp_path):
+def test_a_bad_series_does_not_stop_the_others(tmp_path):
     folder = study(tmp_path, 3)
     jobs = planned(folder, tmp_path / "out")
     bad = jobs[1].scan
     path = bad.origin / bad.headers[5].path
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(
-        ScanError, match=rf"^{bad.id}: slice \d+ of 13 must have 912 bytes of pixels"
-    ):
-        list(run_jobs(jobs, bright))
-    assert names_in(tmp_path / "out") == [jobs[0].mask.name]
+    (failed,) = [one for one in batch.run_jobs(jobs, bright) if one.error]
+    rule = rf"{bad.id}: slice \d+ of 13 must have 912 bytes of pixels"
+    assert failed.job is jobs[1]
+    assert re.match(rule, str(failed.error))
+    assert names_in(tmp_path / "out") == sorted(jobs[at].mask.name for at in (0, 2))
 
 
-def test_a_series_is_read_ahead_by_its_size(tmp_path, monkeypatch):
+def test_a_series_is_as_large_as_its_voxels(tmp_path):
     (job,) = planned(study(tmp_path), tmp_path / "out")
-    size = 2 * np.prod(job.scan.shape)
-    for free, expected in [(size / files.AHEAD_SHARE + 9, True), (size, False)]:
-        monkeypatch.setattr(files, "free_bytes", lambda free=free: int(free))
-        assert files._may_be_read_ahead(job) == expected
+    assert job.scan_bytes() == job.read().voxels.nbytes == 2 * np.prod(job.scan.shape)
 
 
 def test_the_command_line_tells_no_name_and_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -197,7 +195,7 @@ def test_the_command_line_tells_no_name_and_leaves_nothing_behind(tmp_path, monk
     lines = finished.stdout.splitlines()
     assert len(lines) == 2
     assert all(re.match(rf"out/{CASE.pattern}\.dcm: liver \d+ ml, tumor", line) for line in lines)
-    assert finished.stderr == ""
+    assert finished.stderr == "2 done, 0 done before, 0 failed\n"
     assert list((tmp_path / "tmp").iterdir()) == []
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     for name, content in written.items():
@@ -205,7 +203,7 @@ def test_the_command_line_tells_no_name_and_leaves_nothing_behind(tmp_path, monk
             assert pydicom.dcmread(tmp_path / "out" / name).PatientName == "Doe^Jane"
         else:
             assert not any(secret.encode() in content for secret in SECRETS)
-    assert len(written) == 8
+    assert len(written) == 9  # with the hidden list of what was made of what
 
 
 @pytest.mark.parametrize(

@@ -3,41 +3,28 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
+from importlib.metadata import version
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from dyntransnet.atomic import new_file
 from dyntransnet.client import SegmentationClient
 from dyntransnet.contract import Modality
-from dyntransnet.errors import DynTransNetError, OutputError, ScanError
+from dyntransnet.errors import OutputError, ScanError
 from dyntransnet.imaging.dicom.series import VOXEL_BYTES
 from dyntransnet.imaging.pacs.inputs import inputs_in
-from dyntransnet.imaging.pacs.results import write_results
+from dyntransnet.imaging.pacs.results import write_results as write_dicom
 from dyntransnet.imaging.pacs.source import SeriesScan
 from dyntransnet.imaging.pacs.tree import Series
 from dyntransnet.imaging.presets import Preset, tuned
-from dyntransnet.imaging.scan import (
-    READABLE,
-    Mask,
-    Scan,
-    read_outline,
-    read_scan,
-    write_mask,
-)
+from dyntransnet.imaging.scan import READABLE, Mask, Scan, read_outline, read_scan, write_mask
 from dyntransnet.imaging.segment import Segmentation, answer
-from dyntransnet.memory import free_bytes
 from dyntransnet.runtimes.choice import load
 from dyntransnet.scoring.metrics import score_case
 from dyntransnet.targets import DICOM, beside, check_target, id_of, is_dicom, masks_for
-
-Segmenter = Callable[[Scan], Segmentation]
-
-AHEAD_SHARE = 0.2
-"""Of free memory, that the next scan may take while one is segmented."""
 
 
 @dataclass(frozen=True)
@@ -58,35 +45,105 @@ class Job:
     preview: Path | None
     structured: Path | None = None
 
+    @property
+    def id(self) -> str:
+        """What messages and results call the scan."""
+        return id_of(self.scan)
+
+    @property
+    def source(self) -> Path:
+        """The file or folder that is read."""
+        return self.scan.origin if isinstance(self.scan, Series) else self.scan
+
+    @property
+    def shown(self) -> str:
+        """What may be printed of where it lies: the folder of a series may be a patient's name."""
+        return self.id if isinstance(self.scan, Series) else str(self.scan)
+
+    @property
+    def results(self) -> list[Path]:
+        """The files to write, the mask first."""
+        return [self.mask, *filter(None, (self.report, self.preview, self.structured))]
+
+    def read(self) -> Scan:
+        """Read the scan.
+
+        Raises:
+            ScanError: it is missing, damaged or no scan.
+        """
+        if isinstance(self.scan, Series):
+            return self.scan.read(for_dicom=is_dicom(self.mask))
+        return read_scan(self.scan)
+
+    def scan_bytes(self) -> int:
+        """What the scan takes of memory, from its header.
+
+        Raises:
+            ScanError: it cannot be read.
+        """
+        if isinstance(self.scan, Series):
+            return prod(self.scan.shape) * VOXEL_BYTES
+        outline = read_outline(self.scan)
+        return prod(outline.shape) * outline.voxel_bytes
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A way to have scans segmented.
+
+    Attributes:
+        ask: a scan to what is found in it.
+        origin: which model answers, as reports say it.
+        options: what else decides how a mask comes out.
+    """
+
+    ask: Callable[[Scan], Segmentation]
+    origin: Callable[[], dict[str, str]]
+    options: dict[str, str]
+
 
 @contextmanager
-def segmenter(
-    url: str | None,
-    model: Path | None,
-    *,
-    precision: str = "fp32",
-    timeout_s: float,
-    preset: Preset = Preset.STANDARD,
+def served(
+    url: str, *, timeout_s: float, preset: Preset = Preset.STANDARD, **connection: Any
 ) -> Iterator[Segmenter]:
-    """A way to have scans segmented: by a server, or by a model in this process.
+    """Have scans segmented by a server; several threads may ask.
 
     Args:
-        url: host and gRPC port of a server; used where no model is given.
+        url: host and gRPC port; several with commas.
+        timeout_s: budget of each call.
+        preset: what a mask may cost.
+        connection: further arguments of ``SegmentationClient``.
+
+    Raises:
+        ServingError: the client's package is missing, or an argument is wrong.
+    """
+    with SegmentationClient(url, timeout_s=timeout_s, **connection) as client:
+        yield Segmenter(
+            lambda scan: client.segment(scan, preset),
+            client.origin,
+            {"by": "server", "preset": preset.value, "version": version("dyntransnet")},
+        )
+
+
+@contextmanager
+def here(model: Path, precision: str, preset: Preset = Preset.STANDARD) -> Iterator[Segmenter]:
+    """Have scans segmented by a model in this process.
+
+    Args:
         model: a model folder, as ``export`` writes it.
-        precision: what that computes in; a server has its own.
-        timeout_s: budget of each call to a server.
+        precision: what it computes in.
         preset: what a mask may cost.
 
     Raises:
         ModelError: the model folder cannot be used.
-        ServingError: the client's package is missing.
     """
-    if model:
-        predict, contract = tuned(preset, *load(model, "openvino", precision))
-        yield lambda scan: answer(scan, predict, contract)
-    else:
-        with SegmentationClient(str(url), timeout_s=timeout_s) as client:
-            yield lambda scan: client.segment(scan, preset)
+    predict, contract = tuned(preset, *load(model, "openvino", precision))
+    by = f"openvino {precision}"
+    yield Segmenter(
+        lambda scan: answer(scan, predict, contract),
+        lambda: {"network": contract.network.name, "model_sha256": str(contract.model_sha256)},
+        {"by": by, "preset": preset.value, "version": version("dyntransnet")},
+    )
 
 
 def plan_jobs(
@@ -136,63 +193,14 @@ def plan_jobs(
     ]
 
 
-def run_jobs(jobs: Sequence[Job], segment: Segmenter) -> Iterator[tuple[Job, Segmentation]]:
-    """Segment scan files and write what was asked for, in order.
-
-    While a scan is segmented, the next one is read and the last one's results are written.
-
-    Yields:
-        Each job whose results are written.
+def write_results(job: Job, scan: Scan, found: Segmentation) -> None:
+    """Write what a job asks for.
 
     Raises:
-        DynTransNetError: a scan, the server or the output is at fault; what came before
-            is written, and no file is left half-written.
+        OutputError: that cannot be done; no file is left half-written.
     """
-    written: Future[tuple[Job, Segmentation]] | None = None
-    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        reading = reader.submit(_read, jobs[0])
-        for job, following in zip_longest(jobs, jobs[1:]):
-            try:
-                scan = reading.result()
-                if following and _may_be_read_ahead(following):
-                    reading = reader.submit(_read, following)
-                    following = None
-                found = segment(scan)
-            except DynTransNetError:
-                if written:
-                    yield written.result()
-                raise
-            if written:
-                yield written.result()
-            written = writer.submit(_write, job, scan, found)
-            if following:
-                reading = reader.submit(_read, following)
-        if written:
-            yield written.result()
-
-
-def _read(job: Job) -> Scan:
-    if isinstance(job.scan, Series):
-        return job.scan.read(for_dicom=is_dicom(job.mask))
-    return read_scan(job.scan)
-
-
-def _may_be_read_ahead(job: Job) -> bool:
-    """Whether a scan leaves room for the one that is being segmented."""
-    if isinstance(job.scan, Series):
-        size = prod(job.scan.shape) * VOXEL_BYTES
-    else:
-        try:
-            outline = read_outline(job.scan)
-        except ScanError:
-            return True  # reading it says why
-        size = prod(outline.shape) * outline.voxel_bytes
-    return size < AHEAD_SHARE * free_bytes()
-
-
-def _write(job: Job, scan: Scan, found: Segmentation) -> tuple[Job, Segmentation]:
     if isinstance(scan, SeriesScan):
-        write_results(found, scan, job.mask, report=job.structured)
+        write_dicom(found, scan, job.mask, report=job.structured)
     else:
         write_mask(found.mask, job.mask)
     if job.report:
@@ -200,7 +208,6 @@ def _write(job: Job, scan: Scan, found: Segmentation) -> tuple[Job, Segmentation
             path.write_text(json.dumps({"case": scan.id, **found.report}, indent=1) + "\n")
     if job.preview:
         draw_preview(scan, found.mask, job.preview, truth=None)
-    return job, found
 
 
 def draw_preview(scan: Scan, mask: Mask, target: Path, *, truth: Mask | None) -> None:

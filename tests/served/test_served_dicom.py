@@ -7,10 +7,11 @@ import tritonclient.grpc as triton
 
 from dicoms import WORLD, save_series
 from dyntransnet.errors import ServingError
-from dyntransnet.files import plan_jobs, run_jobs, segmenter
+from dyntransnet.files import plan_jobs, served
 from dyntransnet.imaging.dicom.segments import read_segments
 from dyntransnet.imaging.segment import segment
 from hospital import CLINICAL, SECRETS, scan_of
+from jobs import run_jobs
 
 pytestmark = pytest.mark.triton
 
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.triton
 def test_a_series_is_answered_in_dicom_as_this_process_would(server, network, tmp_path):
     save_series(tmp_path / "in", scan_of("ASL", 14.0), **CLINICAL)
     jobs = plan_jobs([tmp_path / "in"], tmp_path / "x.dcm", report=True, preview=False)
-    with segmenter(server.url, None, timeout_s=30.0) as answer:
-        ((job, found),) = run_jobs(jobs, answer)
+    with served(server.url, timeout_s=30.0) as segmenter:
+        ((job, found),) = run_jobs(jobs, segmenter.ask)
     scan = job.scan.read(for_dicom=False)
     expected = segment(scan, *network).labels
     assert expected.any()
@@ -32,7 +33,7 @@ def test_a_series_is_answered_in_dicom_as_this_process_would(server, network, tm
 def test_nothing_of_a_patient_is_sent(tmp_path, monkeypatch):
     sent = []
 
-    def infer(self, model, inputs, **options):
+    def infer(self, model_name, inputs, **options):
         sent.extend(one._get_content() for one in inputs)
         raise triton.InferenceServerException("x", "StatusCode.INVALID_ARGUMENT")
 
@@ -40,10 +41,10 @@ def test_nothing_of_a_patient_is_sent(tmp_path, monkeypatch):
     save_series(tmp_path / "in", scan_of(), **CLINICAL)
     jobs = plan_jobs([tmp_path / "in"], tmp_path / "x.dcm", report=False, preview=False)
     with (
-        segmenter("127.0.0.1:9", None, timeout_s=1.0) as answer,
+        served("127.0.0.1:9", timeout_s=1.0) as segmenter,
         pytest.raises(ServingError, match="refused the scan"),
     ):
-        list(run_jobs(jobs, answer))
+        list(run_jobs(jobs, segmenter.ask))
     content = b"".join(sent)
     assert jobs[0].scan.id.encode() in content
     assert not any(secret.encode() in content for secret in SECRETS)
