@@ -10,8 +10,9 @@ from builders import SHAPE, case_of, contract_of
 from dyntransnet import files
 from dyntransnet.errors import OutputError, ScanError, ServingError
 from dyntransnet.files import Job, plan_jobs, run_jobs
+from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.scan import Scan, read_mask, read_scan, write_scan
-from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.imaging.segment import Segmentation
 
 
 def bright(scan: Scan) -> Segmentation:

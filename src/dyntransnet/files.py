@@ -12,6 +12,8 @@ from pathlib import Path
 from dyntransnet.atomic import check_writable, new_file
 from dyntransnet.client import SegmentationClient
 from dyntransnet.errors import DynTransNetError, OutputError, ScanError
+from dyntransnet.imaging.answer import answer
+from dyntransnet.imaging.fingerprint import read_fingerprint
 from dyntransnet.imaging.folders import images_in, named_twice
 from dyntransnet.imaging.presets import Preset, tuned
 from dyntransnet.imaging.scan import (
@@ -24,7 +26,7 @@ from dyntransnet.imaging.scan import (
     read_scan,
     write_mask,
 )
-from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.memory import free_bytes
 from dyntransnet.runtimes.choice import load
 from dyntransnet.scoring.metrics import score_case
@@ -76,7 +78,8 @@ def segmenter(
     """
     if model:
         predict, contract = tuned(preset, *load(model, "openvino", precision))
-        yield lambda scan: answer(scan, predict, contract)
+        seen = read_fingerprint(model)
+        yield lambda scan: answer(scan, predict, contract, fingerprint=seen)
     else:
         with SegmentationClient(str(url), timeout_s=timeout_s) as client:
             yield lambda scan: client.segment(scan, preset)

@@ -11,9 +11,9 @@ import triton_python_backend_utils as pb_utils
 from dyntransnet import repository as names
 from dyntransnet.contract import Contract
 from dyntransnet.errors import DynTransNetError, ScanError, ServingError
+from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.presets import Preset, tuned
 from dyntransnet.imaging.scan import Scan
-from dyntransnet.imaging.segment import answer
 
 
 class GoneError(Exception):
