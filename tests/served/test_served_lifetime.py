@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from dyntransnet import repository as names
-from dyntransnet import server as module
 from dyntransnet.client import SegmentationClient
 from dyntransnet.errors import ServingError
 from dyntransnet.server import SHARED_MEMORY, TritonServer
+from dyntransnet.server import wheel as module
 
 pytestmark = pytest.mark.triton
 

@@ -108,7 +108,7 @@ def read_fingerprint(folder: Path) -> Fingerprint | None:
         ModelError: the file is damaged.
     """
     path = folder / FINGERPRINT_FILE
-    if not path.is_file():
+    if not path.is_file() or path.read_bytes().strip() == b"null":
         return None
     try:
         return Fingerprint.model_validate_json(path.read_bytes())

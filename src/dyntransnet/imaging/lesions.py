@@ -14,7 +14,7 @@ TOUCHING = np.ones((3, 3, 3), bool)
 """Voxels that share a corner belong to one lesion (26-connected)."""
 
 
-Box = tuple[slice, ...]
+Box = tuple[slice, slice, slice]
 
 Within = Callable[[Box], Iterator[tuple[slice, np.ndarray]]]
 """A box of a scan's grid in; which slices of its last axis, and their probabilities, out."""
@@ -136,12 +136,12 @@ def _corner(box: tuple[slice, ...]) -> np.ndarray:
 
 def _means(pieces: np.ndarray, count: int, corner: np.ndarray, within: Within) -> list[float]:
     """The tumor's mean probability in each piece, some slices at a time."""
-    box = tuple(
+    x, y, z = (
         slice(int(first), int(first) + edge)
         for first, edge in zip(corner, pieces.shape, strict=True)
     )
     sums = np.zeros(count + 1)
-    for rows, values in within(box):
+    for rows, values in within((x, y, z)):
         sums += np.bincount(pieces[..., rows].ravel(), values[-1].ravel(), count + 1)
     means: list[float] = (sums / np.bincount(pieces.ravel(), minlength=count + 1))[1:].tolist()
     return means
