@@ -24,6 +24,9 @@ from dyntransnet.imaging.segment import (
 from dyntransnet.imaging.tiling import Predict, Watch
 from dyntransnet.memory import free_bytes
 
+TUMOR = slice(1, 2)
+"""Of the classes' channels."""
+
 CERTAIN = 255
 """What 1 becomes in a map of bytes: from 128 on a voxel is at 0.5 or above."""
 
@@ -87,7 +90,9 @@ def answer(
             quality = judge(
                 scan, mask, found, threshold=contract.threshold, fingerprint=fingerprint
             )
-            report = measure(mask, found.within).to_json() | quality.model_dump(mode="json")
+            report = measure(
+                mask, lambda box: found.within(box, TUMOR)
+            ).to_json() | quality.model_dump(mode="json")
     except MemoryError as error:
         raise ScanError(f"{scan.id}: must fit in memory, got none left") from error
     return Segmentation(mask, report | _origin(contract), bytes_)

@@ -49,19 +49,20 @@ class ProbabilityMap:
     placement: Placement
 
     def within(
-        self, box: tuple[slice, slice, slice]
+        self, box: tuple[slice, slice, slice], classes: slice = slice(None)
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "classes _ _ _"]]]:
         """Bring a box of the scan's grid, some slices at a time: all at once is gigabytes.
 
         Args:
             box: along the scan's axes.
+            classes: which of them.
 
         Yields:
             Which slices of the box's last axis, and their probabilities, which the
             threshold turns into the mask that is served.
         """
         x, y, z = (matrix[rows] for matrix, rows in zip(self.placement.to_scan, box, strict=True))
-        channels = [self.placement.on_scan_axes(channel) for channel in self.values]
+        channels = [self.placement.on_scan_axes(channel) for channel in self.values[classes]]
         for slabs in zip(*(resample_slabs(one, (x, y, z)) for one in channels), strict=True):
             # Weights of a row may sum to a little more than 1.
             yield slabs[0][0], np.stack([values for _, values in slabs]).clip(0, 1)
