@@ -12,6 +12,7 @@ from dyntransnet.config import PublishParams
 from dyntransnet.rollout.control import Address
 from dyntransnet.runtimes import golden
 from dyntransnet.server import Access, TritonServer
+from dyntransnet.stages.publish import write_network
 from models import save_model, threshold_model
 
 MODEL_REPOSITORY = Path(__file__).parents[2] / "model_repository"
@@ -22,10 +23,8 @@ SMALL = golden.RECIPE.model_copy(update={"spacing_mm": (8.0, 8.0, 10.0), "shape"
 
 def plain_repository(root: Path, low: float = 0.18) -> Path:
     """As a first publish leaves it."""
-    from dyntransnet.stages.publish import write_network
-
     shutil.copytree(MODEL_REPOSITORY, root, ignore=shutil.ignore_patterns("[2-9]*", "*.json"))
-    save_model(root.parent / "first", threshold_model(low, 0.72))
+    save_model(root.parent / "first", threshold_model(low, 0.72), spacing_mm=(6.0, 6.0, 6.0))
     write_network(root.parent / "first", root / names.NETWORK, PARAMS, {})
     return root
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import onnx
 import pytest
 import tritonclient.grpc as triton
 
@@ -24,11 +23,13 @@ from dyntransnet.rollout.control import Address, Controller
 from dyntransnet.rollout.swap import Candidate
 from dyntransnet.runtimes.choice import load
 from dyntransnet.runtimes.golden import Golden, make_golden
+from dyntransnet.server import TritonServer
 from dyntransnet.service.versions import read_traffic
 from models import flip_a_bit, save_model, threshold_model
 
 pytestmark = pytest.mark.triton
 
+COARSE = (6.0, 6.0, 6.0)
 SHAPE = (40, 34, 27)
 SCAN = Scan(
     "load", (60 * blobs(SHAPE, seed=3)).astype(np.int16), affine_of(SHAPE, (2, 2.5, 3), "LPS")
@@ -37,7 +38,7 @@ SCAN = Scan(
 
 def candidate(folder, low: float, *, golden: Golden | None = None, **contract) -> Candidate:
     """A model whose masks differ from those of another ``low``."""
-    save_model(folder, threshold_model(low, 0.72), **contract)
+    save_model(folder, threshold_model(low, 0.72), spacing_mm=COARSE, **contract)
     return Candidate(folder, {}, golden or make_golden(*load(folder, "onnxruntime")), 1.0)
 
 
@@ -138,25 +139,18 @@ def test_only_two_versions_stay(server, address, tmp_path):
             )
         folders = {int(path.name) for path in network.iterdir() if path.name.isdigit()}
         assert folders == {1, now.before, now.version}
-        ready = [
-            number for number in range(1, now.last + 1) if control.is_ready(names.NETWORK, number)
-        ]
+        numbers = range(1, now.last + 1)
+        ready = [number for number in numbers if control.is_ready(names.NETWORK, number)]
     assert ready == [now.before, now.version]
 
 
 def test_another_window_needs_a_restart(server, address, tmp_path):
     model = threshold_model(0.2, 0.7, patch_size=(16, 24, 16))
-    wide = save_model(tmp_path / "wide", model, patch_size=(16, 24, 16))
-    assert wide.patch_size == (16, 24, 16)
-    other = Candidate(
-        tmp_path / "wide", {}, make_golden(*load(tmp_path / "wide", "onnxruntime")), 1.0
-    )
-    with (
-        Controller(address) as control,
-        pytest.raises(
-            ModelError, match=r"config\.pbtxt: must be the new model's too .* got another"
-        ),
-    ):
+    save_model(tmp_path / "wide", model, patch_size=(16, 24, 16), spacing_mm=COARSE)
+    golden = make_golden(*load(tmp_path / "wide", "onnxruntime"))
+    other = Candidate(tmp_path / "wide", {}, golden, 1.0)
+    rule = r"config\.pbtxt: must be the new model's too .* got another"
+    with Controller(address) as control, pytest.raises(ModelError, match=rule):
         swap.put(other, server.repository, control, PARAMS)
 
 
@@ -188,18 +182,15 @@ def test_there_is_nothing_to_go_back_to_before_a_swap(tmp_path):
         swap.back(tmp_path, control)
 
 
-def test_a_restarted_server_goes_on_with_the_version_that_had_the_traffic(
-    server, address, tmp_path
-):
-    from dyntransnet.server import TritonServer
-
+def test_a_restarted_server_goes_on_with_what_had_the_traffic(server, address, tmp_path):
     with Controller(address) as control:
         now = swap.put(candidate(tmp_path / "last", 0.05), server.repository, control, PARAMS)
-    with TritonServer(server.repository, timeout_s=60.0) as again:
-        with SegmentationClient(again.url, timeout_s=20.0) as client:
-            report = client.segment(SCAN).report
+    with (
+        TritonServer(server.repository, timeout_s=60.0) as again,
+        SegmentationClient(again.url, timeout_s=20.0) as client,
+    ):
+        report = client.segment(SCAN).report
     assert report["network_version"] == now.version
     assert json.loads((server.repository / names.NETWORK / "traffic.json").read_text()) == {
         "version": now.version, "before": now.before, "last": now.last,
     }  # fmt: skip
-    assert onnx.load(server.repository / names.NETWORK / str(now.version) / "model.onnx")

@@ -24,7 +24,14 @@ def inputs_of(scan: Scan, **more: object) -> list[triton.InferInput]:
     ]
 
 
-def ask(server: TritonServer, scan: Scan, *outputs: str, request_id: str = "", **more: object):
+def ask(
+    server: TritonServer,
+    scan: Scan,
+    *outputs: str,
+    request_id: str = "",
+    timeout_us: int | None = None,
+    **more: object,
+):
     """What the front door answers."""
     wanted = [triton.InferRequestedOutput(name) for name in outputs or (names.MASK, names.REPORT)]
     with triton.InferenceServerClient(server.url) as raw:
@@ -33,6 +40,7 @@ def ask(server: TritonServer, scan: Scan, *outputs: str, request_id: str = "", *
             inputs_of(scan, **more),
             outputs=wanted,
             request_id=request_id,
+            timeout=timeout_us,
             client_timeout=30,
         )
 
