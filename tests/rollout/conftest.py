@@ -1,37 +1,20 @@
-"""A registry with two versions of a model, and a server that may be told what to load."""
+"""A server that may be told what to load, by whoever has its key."""
 
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
+from swapping import KEY, plain_repository
 
-from dyntransnet import repository as names
-from dyntransnet.config import PublishParams
 from dyntransnet.rollout.control import Address
 from dyntransnet.runtimes import golden
 from dyntransnet.server import Access, TritonServer
-from dyntransnet.stages.publish import write_network
-from models import save_model, threshold_model
-
-MODEL_REPOSITORY = Path(__file__).parents[2] / "model_repository"
-KEY = "a-key-of-the-tests"
-PARAMS = PublishParams(backend="python", runtime="onnxruntime", precision="fp32")
-SMALL = golden.RECIPE.model_copy(update={"spacing_mm": (8.0, 8.0, 10.0), "shape": (49, 42, 24)})
-
-
-def plain_repository(root: Path, low: float = 0.18) -> Path:
-    """As a first publish leaves it."""
-    shutil.copytree(MODEL_REPOSITORY, root, ignore=shutil.ignore_patterns("[2-9]*", "*.json"))
-    save_model(root.parent / "first", threshold_model(low, 0.72), spacing_mm=(6.0, 6.0, 6.0))
-    write_network(root.parent / "first", root / names.NETWORK, PARAMS, {})
-    return root
 
 
 @pytest.fixture(autouse=True)
 def _small_golden_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(golden, "RECIPE", SMALL)
+    few = {"spacing_mm": (8.0, 8.0, 10.0), "shape": (49, 42, 24)}
+    monkeypatch.setattr(golden, "RECIPE", golden.RECIPE.model_copy(update=few))
 
 
 @pytest.fixture(scope="module")

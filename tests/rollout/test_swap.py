@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from swapping import COARSE, KEY, PARAMS, save_coarse
 
 from builders import affine_of, blobs
-from conftest import KEY, PARAMS
 from dyntransnet import repository as names
 from dyntransnet.client import SegmentationClient
 from dyntransnet.contract import Contract
@@ -29,16 +29,14 @@ from models import flip_a_bit, save_model, threshold_model
 
 pytestmark = pytest.mark.triton
 
-COARSE = (6.0, 6.0, 6.0)
 SHAPE = (40, 34, 27)
 SCAN = Scan(
     "load", (60 * blobs(SHAPE, seed=3)).astype(np.int16), affine_of(SHAPE, (2, 2.5, 3), "LPS")
 )
 
 
-def candidate(folder, low: float, *, golden: Golden | None = None, **contract) -> Candidate:
-    """A model whose masks differ from those of another ``low``."""
-    save_model(folder, threshold_model(low, 0.72), spacing_mm=COARSE, **contract)
+def candidate(folder, low: float, *, golden: Golden | None = None) -> Candidate:
+    save_coarse(folder, low)
     return Candidate(folder, {}, golden or make_golden(*load(folder, "onnxruntime")), 1.0)
 
 

@@ -90,9 +90,8 @@ def answer(
             quality = judge(
                 scan, mask, found, threshold=contract.threshold, fingerprint=fingerprint
             )
-            report = measure(
-                mask, lambda box: found.within(box, TUMOR)
-            ).to_json() | quality.model_dump(mode="json")
+            measured = measure(mask, lambda box: found.within(box, TUMOR))
+            report = measured.to_json() | quality.model_dump(mode="json")
     except MemoryError as error:
         raise ScanError(f"{scan.id}: must fit in memory, got none left") from error
     return Segmentation(mask, report | _origin(contract), bytes_)

@@ -19,7 +19,7 @@ from dyntransnet.runtimes import openvino_files
 from dyntransnet.runtimes.choice import load
 from dyntransnet.runtimes.golden import RUNTIME, make_golden, read_golden
 from dyntransnet.runtimes.plan_serving import plan_for
-from dyntransnet.service.versions import Traffic, read_receipt
+from dyntransnet.service.versions import Traffic, read_receipt, read_traffic
 from dyntransnet.stages.publish import check_registered, origin_of
 from dyntransnet.tracking import alias_version, connect, download
 
@@ -126,15 +126,21 @@ def _candidate(
 
 def _tell(client: MlflowClient, repository: Path, address: Address, now: Traffic) -> None:
     """Let the registry say what answers where."""
-    for number in now.kept:
-        named = read_receipt(repository / NETWORK / str(number))
+    untell(client, repository, address.url)
+    named = read_receipt(repository / NETWORK / str(now.version))
+    if named:
+        for key, value in ((SERVED_ON, address.url), (SERVED_VERSION, str(now.version))):
+            client.set_model_version_tag(named["model"], named["version"], key, value)
+
+
+def untell(client: MlflowClient, repository: Path, url: str) -> None:
+    """Let no version of the registry say that it answers on a server."""
+    network = repository / NETWORK
+    for number in read_traffic(network).kept:
+        named = read_receipt(network / str(number))
         if not named:
             continue
-        if number == now.version:
-            for key, value in ((SERVED_ON, address.url), (SERVED_VERSION, str(number))):
-                client.set_model_version_tag(named["model"], named["version"], key, value)
-            continue
-        known = client.get_model_version(named["model"], named["version"]).tags
-        if known.get(SERVED_ON) == address.url:
+        tags = client.get_model_version(named["model"], named["version"]).tags
+        if tags.get(SERVED_ON) == url:
             for key in (SERVED_ON, SERVED_VERSION):
                 client.delete_model_version_tag(named["model"], named["version"], key)
