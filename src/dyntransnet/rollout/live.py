@@ -98,7 +98,11 @@ def rollback(repository: Path, address: Address) -> Traffic:
         now = swap.back(repository, server)
     _tell(connect(), repository, address, now)
     named = read_receipt(repository / NETWORK / str(now.version))
-    known = f"{named['model']} version {named['version']}" if named else f"version {now.version}"
+    known = (
+        f"{named['model']} version {named['version']}"
+        if "model" in named
+        else f"folder {now.version}"
+    )
     print(f"rollback: {known} has the traffic of {address.url}")
     return now
 
@@ -128,7 +132,7 @@ def _tell(client: MlflowClient, repository: Path, address: Address, now: Traffic
     """Let the registry say what answers where."""
     untell(client, repository, address.url)
     named = read_receipt(repository / NETWORK / str(now.version))
-    if named:
+    if "model" in named:
         for key, value in ((SERVED_ON, address.url), (SERVED_VERSION, str(now.version))):
             client.set_model_version_tag(named["model"], named["version"], key, value)
 
@@ -138,7 +142,7 @@ def untell(client: MlflowClient, repository: Path, url: str) -> None:
     network = repository / NETWORK
     for number in read_traffic(network).kept:
         named = read_receipt(network / str(number))
-        if not named:
+        if "model" not in named:  # put there by hand
             continue
         tags = client.get_model_version(named["model"], named["version"]).tags
         if tags.get(SERVED_ON) == url:

@@ -21,7 +21,9 @@ KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
 CHANGING = "model-repository,trace,logging"
 """Triton's names of the protocols that change a server."""
 
-ALL_BUT_HEALTH = "metadata,inference,shared-memory,model-config,model-repository,statistics,trace"
+ALL_BUT_HEALTH = (
+    "metadata,inference,shared-memory,model-config,model-repository,statistics,trace,logging"
+)
 
 
 @dataclass(frozen=True)
