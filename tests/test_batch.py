@@ -13,8 +13,9 @@ from dyntransnet import batch
 from dyntransnet.batch import Outcome, State, records_of, run_jobs
 from dyntransnet.errors import OutputError, ScanError, ServingError
 from dyntransnet.files import Job, Segmenter, plan_jobs
+from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.scan import Scan, read_mask, read_scan, write_scan
-from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.ledger import LEDGER
 
 

@@ -16,9 +16,10 @@ from dicoms import WORLD, save_series
 from dyntransnet import batch
 from dyntransnet.errors import OutputError
 from dyntransnet.files import Job, plan_jobs
+from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.dicom.segments import read_segments
 from dyntransnet.imaging.scan import Scan, read_mask, write_scan
-from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.imaging.segment import Segmentation
 from hospital import CLINICAL, SECRETS, scan_of
 from jobs import run_jobs
 from models import save_model, threshold_model

@@ -14,14 +14,16 @@ from dyntransnet.atomic import new_file
 from dyntransnet.client import SegmentationClient
 from dyntransnet.contract import Modality
 from dyntransnet.errors import OutputError, ScanError
+from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.dicom.series import VOXEL_BYTES
+from dyntransnet.imaging.fingerprint import read_fingerprint
 from dyntransnet.imaging.pacs.inputs import inputs_in
 from dyntransnet.imaging.pacs.results import write_results as write_dicom
 from dyntransnet.imaging.pacs.source import SeriesScan
 from dyntransnet.imaging.pacs.tree import Series
 from dyntransnet.imaging.presets import Preset, tuned
 from dyntransnet.imaging.scan import READABLE, Mask, Scan, read_outline, read_scan, write_mask
-from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.runtimes.choice import load
 from dyntransnet.scoring.metrics import score_case
 from dyntransnet.targets import DICOM, beside, check_target, id_of, is_dicom, masks_for
@@ -138,9 +140,9 @@ def here(model: Path, precision: str, preset: Preset = Preset.STANDARD) -> Itera
         ModelError: the model folder cannot be used.
     """
     predict, contract = tuned(preset, *load(model, "openvino", precision))
-    by = f"openvino {precision}"
+    seen, by = read_fingerprint(model), f"openvino {precision}"
     yield Segmenter(
-        lambda scan: answer(scan, predict, contract),
+        lambda scan: answer(scan, predict, contract, fingerprint=seen),
         lambda: {"network": contract.network.name, "model_sha256": str(contract.model_sha256)},
         {"by": by, "preset": preset.value, "version": version("dyntransnet")},
     )

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from dyntransnet.cli.arguments import Out, Source, existing
+from dyntransnet.cli.arguments import (
+    REPOSITORY,
+    ClientCert,
+    ClientKey,
+    ControlKeyFile,
+    Out,
+    ServersCa,
+    Source,
+    address_of,
+    existing,
+)
 from dyntransnet.contract import Modality
 from dyntransnet.repository import MAX_BATCH_SIZE
 from dyntransnet.runtimes.plan_file import Precision, Target
@@ -140,17 +150,38 @@ def build_engine(
 
 
 def serve(
-    repository: Annotated[Path, typer.Argument(help="Triton's model repository.")] = Path(
-        "model_repository"
-    ),
+    repository: Annotated[Path, typer.Argument(help="Triton's model repository.")] = REPOSITORY,
     grpc_port: Annotated[int, typer.Option(help="0: any free one.")] = 8001,
     http_port: Annotated[int, typer.Option(help="0: any free one.")] = 8000,
     metrics_port: Annotated[int, typer.Option(help="0: any free one.")] = 8002,
+    tls_cert: Annotated[Path | None, typer.Option(help="The server's, PEM: gRPC with TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Of --tls-cert.")] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="Whose certificates clients must show: mutual TLS.")
+    ] = None,
+    control_key_file: ControlKeyFile = None,
 ) -> None:
     """Serve the published model on this machine until Ctrl-C."""
     from dyntransnet import server
+    from dyntransnet.server.access import read_control_key, tls_of
 
-    server.serve(repository, grpc_port=grpc_port, http_port=http_port, metrics_port=metrics_port)
+    access = server.Access(tls_of(tls_cert, tls_key, tls_ca), read_control_key(control_key_file))
+    ports = {"grpc_port": grpc_port, "http_port": http_port, "metrics_port": metrics_port}
+    server.serve(repository, **ports, access=access)
+
+
+def rollback(
+    to: Annotated[str, typer.Option(help="HOST:PORT of the server.")] = "127.0.0.1:8001",
+    out: Annotated[Path, typer.Option(help="Triton's model repository.")] = REPOSITORY,
+    control_key_file: ControlKeyFile = None,
+    tls_ca: ServersCa = None,
+    tls_cert: ClientCert = None,
+    tls_key: ClientKey = None,
+) -> None:
+    """Give a running server's traffic back to the version that had it before."""
+    from dyntransnet.rollout import live
+
+    live.rollback(existing(out), address_of(to, control_key_file, tls_ca, tls_cert, tls_key))
 
 
 def demo(cases: Source, splits: Source, repository: Source, out: Out) -> None:
