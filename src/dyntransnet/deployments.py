@@ -44,7 +44,7 @@ def run_local(name: str, model_uri: str, flavor: str | None = None, config: Any 
     raise MlflowException("triton: must be a server that runs (dyntransnet serve), got run-local")
 
 
-class TritonDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
+class TritonDeploymentClient(BaseDeploymentClient):
     """What MLflow calls.
 
     Args:
@@ -52,7 +52,7 @@ class TritonDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
     """
 
     def __init__(self, target_uri: str) -> None:
-        super().__init__(target_uri)
+        super().__init__(target_uri)  # type: ignore[no-untyped-call]
         self.url = target_uri.partition(":")[2].strip("/") or DEFAULT_URL
 
     def create_deployment(
@@ -99,7 +99,7 @@ class TritonDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
                 params=params.publish,
                 min_dice=float(options.get("min_dice", limit)),
             )
-        return {**self.get_deployment(name, options), "flavor": "onnx"}
+        return {**self.get_deployment(name, config=options), "flavor": "onnx"}
 
     def delete_deployment(
         self, name: str, config: Config | None = None, endpoint: str | None = None
@@ -115,7 +115,7 @@ class TritonDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]
         return [self.get_deployment(NAME)]
 
     def get_deployment(
-        self, name: str, config: Config | None = None, endpoint: str | None = None
+        self, name: str, endpoint: str | None = None, config: Config | None = None
     ) -> dict[str, Any]:
         """Which registered version has the traffic, and whether it is ready."""
         options = dict(config or {})
