@@ -166,14 +166,14 @@ def test_mlflow_deploys_predicts_and_takes_down(server, registry, options, plugi
     )
     assert (made["model"], made["version"], made["ready"]) == ("dyntransnet-liver", "1", True)
     plugin.update_deployment("dyntransnet", "models:/dyntransnet-liver/2", config=options)
-    assert plugin.get_deployment("dyntransnet", options)["version"] == "2"
+    assert plugin.get_deployment("dyntransnet", config=options)["version"] == "2"
     write_scan(SCAN, Path("a.nii.gz"))
     by_path = plugin.predict("dyntransnet", {"scan": "a.nii.gz"})
     by_array = plugin.predict("dyntransnet", {"voxels": SCAN.voxels, "affine": SCAN.affine})
     np.testing.assert_array_equal(by_path["mask"], by_array["mask"])
     assert by_path["mask"].any()
     plugin.delete_deployment("dyntransnet", options)
-    assert not plugin.get_deployment("dyntransnet", options)["ready"]
+    assert not plugin.get_deployment("dyntransnet", config=options)["ready"]
     assert served(registry, 2) == (None, None)
     with Controller(address) as control:
         control.load(names.NETWORK)
