@@ -22,8 +22,8 @@ from rows import Row, conditions, ratios, write
 
 from dyntransnet import repository as names
 from dyntransnet.client import SegmentationClient
+from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.scan import Scan, read_scan
-from dyntransnet.imaging.segment import answer
 from dyntransnet.runtimes import choice
 from dyntransnet.server import TritonServer
 

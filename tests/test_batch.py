@@ -13,8 +13,9 @@ from dyntransnet import batch
 from dyntransnet.batch import Outcome, State, records_of, run_jobs
 from dyntransnet.errors import OutputError, ScanError, ServingError
 from dyntransnet.files import Job, Segmenter, plan_jobs
+from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.scan import Scan, read_mask, read_scan, write_scan
-from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.ledger import LEDGER
 
 
@@ -54,18 +55,18 @@ def watched(monkeypatch, tmp_path, free: int) -> list[str]:
     """What happens in which order, where a scan is segmented slowly."""
     seen, second = [], threading.Event()
 
-    def read(path: Path) -> Scan:
-        seen.append(f"read {path.stem}")
-        if path.stem == "1":
+    def read(job: Job) -> Scan:
+        seen.append(f"read {job.source.stem}")
+        if job.source.stem == "1":
             second.set()
-        return read_scan(path)
+        return read_scan(job.source)
 
     def segment(scan: Scan) -> Segmentation:
         second.wait(0.2 if free < 1000 else 20)
         seen.append(f"segment {scan.id}")
         return bright(scan)
 
-    monkeypatch.setattr(batch, "read_scan", read)
+    monkeypatch.setattr(Job, "read", read)
     monkeypatch.setattr(batch, "free_bytes", lambda: free)
     list(run_jobs(jobs_of(tmp_path, 2), segment))
     return seen

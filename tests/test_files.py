@@ -8,8 +8,9 @@ import SimpleITK as sitk
 from builders import SHAPE, case_of, contract_of
 from dyntransnet.errors import OutputError, ScanError
 from dyntransnet.files import plan_jobs, write_results
+from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.scan import Scan, read_mask, read_scan, write_scan
-from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.imaging.segment import Segmentation
 
 
 def bright(scan: Scan) -> Segmentation:

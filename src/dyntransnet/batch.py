@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from enum import StrEnum
-from math import prod
 from pathlib import Path
 
 from dyntransnet.client.connections import origin_of
 from dyntransnet.errors import DynTransNetError, ScanError
 from dyntransnet.files import Job, Segmenter, write_results
-from dyntransnet.imaging.scan import Scan, read_outline, read_scan
+from dyntransnet.imaging.scan import Scan
 from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.ledger import Ledger
 from dyntransnet.memory import free_bytes
@@ -169,17 +168,16 @@ class _Line:
         if not (self._segmenting or self._writing):
             return True
         try:
-            outline = read_outline(self._waiting[0].scan)
+            return self._waiting[0].scan_bytes() < AHEAD_SHARE * free_bytes()
         except ScanError:
             return True  # reading it says why
-        return prod(outline.shape) * outline.voxel_bytes < AHEAD_SHARE * free_bytes()
 
     def _prepared(self, job: Job) -> Scan | None:
         """None where there is nothing to do."""
         records = self._records
-        if records and not records.again and records.ledger.is_done(job.scan, job.results):
+        if records and not records.again and records.ledger.is_done(job.source, job.results):
             return None
-        return read_scan(job.scan)
+        return job.read()
 
     def _ended(self, future: Future) -> Outcome | None:
         """Hand a job to its next stage; an outcome where that was the last."""
@@ -205,7 +203,7 @@ class _Line:
         write_results(job, scan, found)
         if self._records:
             made_by = {**origin_of(found.report), **self._records.options}
-            self._records.ledger.note(job.scan, job.results, made_by)
+            self._records.ledger.note(job.source, job.results, made_by)
         return found
 
     def _outcome(

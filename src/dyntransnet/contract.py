@@ -26,6 +26,8 @@ from dyntransnet.errors import ModelError
 
 CONTRACT_FILE = "contract.json"
 ONNX_FILE = "model.onnx"
+FINGERPRINT_FILE = "fingerprint.json"
+"""Of the dataset that a model learned from; models made by hand have none."""
 
 Modality = Literal["CT", "MR"]
 

@@ -1,29 +1,32 @@
 """Scans on disk in, masks on disk out: what ``segment`` does."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from dyntransnet.atomic import check_writable, new_file
+from dyntransnet.atomic import new_file
 from dyntransnet.client import SegmentationClient
+from dyntransnet.contract import Modality
 from dyntransnet.errors import OutputError, ScanError
-from dyntransnet.imaging.folders import images_in, named_twice
+from dyntransnet.imaging.answer import answer
+from dyntransnet.imaging.dicom.series import VOXEL_BYTES
+from dyntransnet.imaging.fingerprint import read_fingerprint
+from dyntransnet.imaging.pacs.inputs import inputs_in
+from dyntransnet.imaging.pacs.results import write_results as write_dicom
+from dyntransnet.imaging.pacs.source import SeriesScan
+from dyntransnet.imaging.pacs.tree import Series
 from dyntransnet.imaging.presets import Preset, tuned
-from dyntransnet.imaging.scan import (
-    READABLE,
-    Mask,
-    Scan,
-    case_id_of,
-    check_mask_path,
-    write_mask,
-)
-from dyntransnet.imaging.segment import Segmentation, answer
+from dyntransnet.imaging.scan import READABLE, Mask, Scan, read_outline, read_scan, write_mask
+from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.runtimes.choice import load
 from dyntransnet.scoring.metrics import score_case
+from dyntransnet.targets import DICOM, beside, check_target, id_of, is_dicom, masks_for
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,59 @@ class Job:
     """One scan and where its results go.
 
     Attributes:
-        scan: file to read.
-        mask: file to write.
+        scan: file to read, or DICOM series.
+        mask: file to write; DICOM SEG where it ends in ``.dcm``.
         report: JSON file to write, or None.
         preview: PNG file to write, or None.
+        structured: DICOM Structured Report to write, or None.
     """
 
-    scan: Path
+    scan: Path | Series
     mask: Path
     report: Path | None
     preview: Path | None
+    structured: Path | None = None
+
+    @property
+    def id(self) -> str:
+        """What messages and results call the scan."""
+        return id_of(self.scan)
+
+    @property
+    def source(self) -> Path:
+        """The file or folder that is read."""
+        return self.scan.origin if isinstance(self.scan, Series) else self.scan
+
+    @property
+    def shown(self) -> str:
+        """What may be printed of where it lies: the folder of a series may be a patient's name."""
+        return self.id if isinstance(self.scan, Series) else str(self.scan)
 
     @property
     def results(self) -> list[Path]:
         """The files to write, the mask first."""
-        return [self.mask, *filter(None, (self.report, self.preview))]
+        return [self.mask, *filter(None, (self.report, self.preview, self.structured))]
+
+    def read(self) -> Scan:
+        """Read the scan.
+
+        Raises:
+            ScanError: it is missing, damaged or no scan.
+        """
+        if isinstance(self.scan, Series):
+            return self.scan.read(for_dicom=is_dicom(self.mask))
+        return read_scan(self.scan)
+
+    def scan_bytes(self) -> int:
+        """What the scan takes of memory, from its header.
+
+        Raises:
+            ScanError: it cannot be read.
+        """
+        if isinstance(self.scan, Series):
+            return prod(self.scan.shape) * VOXEL_BYTES
+        outline = read_outline(self.scan)
+        return prod(outline.shape) * outline.voxel_bytes
 
 
 @dataclass(frozen=True)
@@ -99,50 +140,58 @@ def here(model: Path, precision: str, preset: Preset = Preset.STANDARD) -> Itera
         ModelError: the model folder cannot be used.
     """
     predict, contract = tuned(preset, *load(model, "openvino", precision))
-    by = f"openvino {precision}"
+    seen, by = read_fingerprint(model), f"openvino {precision}"
     yield Segmenter(
-        lambda scan: answer(scan, predict, contract),
+        lambda scan: answer(scan, predict, contract, fingerprint=seen),
         lambda: {"network": contract.network.name, "model_sha256": str(contract.model_sha256)},
         {"by": by, "preset": preset.value, "version": version("dyntransnet")},
     )
 
 
-def plan_jobs(scans: Sequence[Path], output: Path, *, report: bool, preview: bool) -> list[Job]:
+def plan_jobs(
+    scans: Sequence[Path],
+    output: Path,
+    *,
+    report: bool,
+    preview: bool,
+    modality: Modality = "CT",
+) -> list[Job]:
     """Decide, before any work, what is read and what is written.
 
-    One scan file and an output with an image suffix: that file. Else the output is a
-    folder, and each mask has its scan's name.
+    One scan file or one DICOM series, and an output with a suffix that can be written: that
+    file. Else the output is a folder. There an image file's mask has its name, and a series'
+    DICOM SEG is called after the content of its first slice: names of files may be a patient's.
 
     Args:
-        scans: files, or folders whose scans are taken.
-        output: a mask file, or a folder.
-        report: whether a JSON report is written beside each mask.
+        scans: image files, folders of them, and folders or zips of DICOM series.
+        output: a mask file (``.dcm``: DICOM SEG, of a series only), or a folder.
+        report: whether a JSON report is written beside each mask, and a Structured Report
+            beside each DICOM SEG.
         preview: whether a PNG picture is written beside each mask.
+        modality: of the series; others are passed over.
 
     Raises:
-        ScanError: a scan is missing or of an unknown format, or none is found.
+        ScanError: a scan is missing, damaged or of an unknown format, or none is found.
         OutputError: a mask cannot be written where it would go, or two would go there.
     """
-    files = [file for path in scans for file in images_in(path)]
-    if not files:
-        raise ScanError(f"{scans[0]}: must hold scans ({', '.join(READABLE)}), got none")
-    to_file = len(files) == 1 and scans[0].is_file() and not output.is_dir() and output.suffix
-    masks = [output] if to_file else [output / _mask_name(file) for file in files]
-    if twice := named_twice(files):
+    inputs = [one for path in scans for one in inputs_in(path, modality)]
+    if not inputs:
+        raise ScanError(f"{scans[0]}: must hold scans ({', '.join(READABLE)}, DICOM), got none")
+    masks = masks_for(inputs, output, names_a_file=len(scans) == 1 and scans[0].is_file())
+    names = Counter(map(id_of, inputs))
+    if twice := [name for name, count in names.items() if count > 1]:
         raise OutputError(f"{output}: each scan must have its own name, got {twice[0]} twice")
-    for file, mask in zip(files, masks, strict=True):
-        check_mask_path(mask)
-        check_writable(mask)
-        if mask.exists() and mask.samefile(file):
-            raise OutputError(f"{mask}: must not be the scan itself, got the same file")
+    for scan, mask in zip(inputs, masks, strict=True):
+        check_target(scan, mask)
     return [
         Job(
-            file,
+            scan,
             mask,
-            report=_beside(mask, ".json") if report else None,
-            preview=_beside(mask, ".png") if preview else None,
+            report=beside(mask, ".json") if report else None,
+            preview=beside(mask, ".png") if preview else None,
+            structured=beside(mask, f".sr{DICOM}") if report and is_dicom(mask) else None,
         )
-        for file, mask in zip(files, masks, strict=True)
+        for scan, mask in zip(inputs, masks, strict=True)
     ]
 
 
@@ -152,7 +201,10 @@ def write_results(job: Job, scan: Scan, found: Segmentation) -> None:
     Raises:
         OutputError: that cannot be done; no file is left half-written.
     """
-    write_mask(found.mask, job.mask)
+    if isinstance(scan, SeriesScan):
+        write_dicom(found, scan, job.mask, report=job.structured)
+    else:
+        write_mask(found.mask, job.mask)
     if job.report:
         with new_file(job.report) as path:
             path.write_text(json.dumps({"case": scan.id, **found.report}, indent=1) + "\n")
@@ -168,12 +220,3 @@ def draw_preview(scan: Scan, mask: Mask, target: Path, *, truth: Mask | None) ->
     shown = "  ".join(f"Dice {name} {row['dice']:.3f}" for name, row in scores.items())
     with new_file(target) as path:
         draw_overlay(scan, mask, path, truth=truth, title=f"{scan.id}  {shown}".strip())
-
-
-def _mask_name(scan: Path) -> str:
-    """A mask is written as NIfTI where the scan's format cannot be one file."""
-    return f"{case_id_of(scan)}.nii.gz" if scan.suffix.lower() == ".mhd" else scan.name
-
-
-def _beside(mask: Path, suffix: str) -> Path:
-    return mask.with_name(case_id_of(mask) + suffix)

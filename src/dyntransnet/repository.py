@@ -3,6 +3,7 @@
 The client, the Python backends and ``publish`` all take them from here.
 """
 
+import math
 from collections.abc import Sequence
 
 from dyntransnet.contract import Contract
@@ -14,8 +15,11 @@ NETWORK = "dyntransnet"
 FRONT_DOOR = "liver_segmentation"
 """A whole scan to mask and report; calls ``NETWORK``."""
 
+STREAM = "liver_segmentation_stream"
+"""The same, telling of progress first."""
+
 VERSION = "1"
-"""The version folder of both models; history is the registry's affair."""
+"""The only version folder of the front doors, and the network's first."""
 
 CONFIG_FILE = "config.pbtxt"
 
@@ -34,11 +38,23 @@ CASE = "case"
 PRESET = "preset"
 """(1,) string, optional: a value of ``imaging.presets.Preset``; standard without it."""
 
+TIMEOUT = "timeout_s"
+"""(1,) float64, optional: how long work on the scan may take, without its time in the queue."""
+
+NETWORK_VERSION = "network_version"
+"""(1,) string, optional: a version folder of ``NETWORK`` to ask; else what has the traffic."""
+
+PROGRESS = "progress"
+"""(2,) int32, of ``STREAM`` alone: windows done, and of how many."""
+
 MASK = "mask"
 """(x, y, z) uint8."""
 
 REPORT = "report"
 """(1,) string: JSON."""
+
+PROBABILITIES = "probabilities"
+"""(2, x, y, z) uint8 of liver and tumor, 255 for 1; made for whoever names it among the outputs."""
 
 RUNTIME = "runtime"
 """Key of the network's config parameters: what runs it behind the Python backend."""
@@ -49,21 +65,33 @@ PRECISION = "precision"
 MAX_BATCH_SIZE = 8
 """Most windows in one call; the ONNX file and the TensorRT plan are built for it."""
 
+WARM_VOXELS = 2**20
+"""Of the larger warm-up call: as many windows as a scan is asked in (``imaging.tiling``)."""
+
+MAX_QUEUE_SIZE = 64
+"""Calls that wait for the network. A scan has one under way, so that only callers of the network
+itself can fill it."""
+
 PLACES = {
     "python": "instance_group [ { kind: KIND_CPU count: 1 } ]",
     "onnxruntime": 'default_model_filename: "model.onnx"\n'
-    "instance_group [ { kind: KIND_AUTO count: 1 } ]\n"
-    "dynamic_batching { }",
+    "instance_group [ { kind: KIND_AUTO count: 1 } ]",
     "tensorrt": 'default_model_filename: "model.plan"\n'
-    "instance_group [ { kind: KIND_GPU count: 1 } ]\n"
-    "dynamic_batching { }",
+    "instance_group [ { kind: KIND_GPU count: 1 } ]",
 }
-"""Backend to the lines that only it has. The Python backend takes windows one request
-at a time, so batching across requests would gain it nothing."""
+"""Backend to the lines that only it has."""
+
+BATCHING = f"dynamic_batching {{ default_queue_policy {{ max_queue_size: {MAX_QUEUE_SIZE} }} }}"
+"""Calls that wait are answered together, whoever made them; none is kept waiting for that."""
 
 
 def network_config(
-    contract: Contract, backend: str, *, runtime: str, precision: str = "fp32"
+    contract: Contract,
+    backend: str,
+    *,
+    runtime: str,
+    precision: str = "fp32",
+    versions: Sequence[int] = (int(VERSION),),
 ) -> str:
     """The network's config.pbtxt.
 
@@ -72,6 +100,7 @@ def network_config(
         backend: a key of ``PLACES``.
         runtime: what the Python backend runs the network with; the others ignore it.
         precision: what that runtime computes in; the others ignore it.
+        versions: folders that are loaded; an older one stays for scans that began with it.
 
     Raises:
         ParamsError: there is no such backend.
@@ -85,10 +114,26 @@ def network_config(
         _tensor("input", contract.input_name, (1, *contract.patch_size)),
         _tensor("output", contract.output_name, (len(contract.classes), *contract.patch_size)),
         PLACES[backend],
+        BATCHING,
+        f"version_policy {{ specific {{ versions: {[*versions]} }} }}",
+        *_warm_up(contract),
     ]
     if backend == "python":
         lines += [_parameter(RUNTIME, runtime), _parameter(PRECISION, precision)]
     return "\n".join(lines) + "\n"
+
+
+def _warm_up(contract: Contract) -> list[str]:
+    """Calls before a model is ready: its first ones would take seconds."""
+    voxels = math.prod(contract.patch_size)
+    sizes = sorted({1, max(1, min(MAX_BATCH_SIZE // 2, WARM_VOXELS // voxels))})
+    dims = ", ".join(map(str, (1, *contract.patch_size)))
+    return [
+        f'model_warmup {{ name: "{size}" batch_size: {size} inputs {{ '
+        f'key: "{contract.input_name}" value {{ data_type: TYPE_FP32 dims: [ {dims} ] '
+        "zero_data: true } } }"
+        for size in sizes
+    ]
 
 
 def _parameter(key: str, value: str) -> str:

@@ -18,10 +18,8 @@ from builders import (
 from dyntransnet.errors import ScanError
 from dyntransnet.imaging import needs, tiling
 from dyntransnet.imaging.geometry import Placement, resample
-from dyntransnet.imaging.scan import Mask, Scan
+from dyntransnet.imaging.scan import Scan
 from dyntransnet.imaging.segment import (
-    Segmentation,
-    answer,
     mask_on_scan,
     one_liver,
     probability_map,
@@ -168,21 +166,6 @@ def test_flat_grids_are_refused():
     scan = Scan("flat", np.zeros(SHAPE, np.int16), np.diag([1.0, 0.0, 1.0, 1.0]))
     with pytest.raises(ScanError, match="flat: affine must be invertible"):
         segment(scan, bright, CONTRACT)
-
-
-def test_an_answer_measures_its_mask_and_names_its_model():
-    affine = affine_of(SHAPE, SPACING)
-    found = answer(ball_scan(affine), bright, contract_of(model_sha256="a" * 64))
-    assert isinstance(found, Segmentation)
-    assert found.report["liver_ml"] == pytest.approx(4 / 3 * np.pi * 3**3, rel=0.03)
-    assert len(found.report["lesions"]) == 1
-    assert (found.report["network"], found.report["model_sha256"]) == ("made", "a" * 64)
-
-
-def test_answer_and_segment_give_one_mask():
-    scan = blob_scan(affine_of(SHAPE, SPACING, "SLA"), seed=9)
-    mask: Mask = answer(scan, bright, CONTRACT).mask
-    np.testing.assert_array_equal(mask.labels, segment(scan, bright, CONTRACT).labels)
 
 
 @pytest.mark.parametrize(("logit", "probability"), [(0, 0.5), (1e4, 1), (-1e4, 0), (2.1972, 0.9)])

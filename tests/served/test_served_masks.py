@@ -13,7 +13,7 @@ from builders import affine_of
 from dyntransnet import repository as names
 from dyntransnet.client import SegmentationClient
 from dyntransnet.errors import ServingError
-from dyntransnet.imaging.lesions import measure
+from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.presets import Preset, tuned
 from dyntransnet.imaging.scan import Scan
 from dyntransnet.imaging.segment import segment
@@ -62,10 +62,11 @@ def test_memory_order_of_a_scan_does_not_matter(client):
     np.testing.assert_array_equal(one.labels, other.labels)
 
 
-def test_report_measures_the_mask(client):
-    found = client.segment(scan_of((40, 30, 20)))
-    measured = measure(found.mask).to_json()
-    assert {name: found.report[name] for name in measured} == measured
+def test_report_is_that_of_an_answer_here(client, network):
+    scan = scan_of((40, 30, 20))
+    report, local = client.segment(scan).report, answer(scan, *network).report
+    assert {name: report[name] for name in local} == local
+    assert report["lesions"][0]["probability"] > 0.5
 
 
 def test_report_names_the_model_that_answered(client, network):

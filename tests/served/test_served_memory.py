@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -33,9 +34,9 @@ SegmentationClient(sys.argv[1], shared_memory=True).segment(scan_of((220, 200, 1
 """
 
 
-def ours() -> list[str]:
-    """Regions of clients; a server's own have two dashes fewer."""
-    return [path.name for path in SHARED_MEMORY.glob("dyntransnet-*-[0-9]")]
+def ours(process: int | None = None) -> list[str]:
+    """Regions of a client's process; others on this machine have theirs."""
+    return [path.name for path in SHARED_MEMORY.glob(f"dyntransnet-{process or os.getpid()}-*")]
 
 
 def known_to(server) -> list[str]:
@@ -99,9 +100,9 @@ def becomes(state, seconds: float = 20.0) -> bool:
 def test_a_client_that_is_killed_leaves_no_memory_behind(server):
     command = [sys.executable, "-c", CLIENT, server.url, str(Path(__file__).parent)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        assert becomes(lambda: bool(ours() and known_to(server)))
+        assert becomes(lambda: bool(ours(process.pid) and known_to(server)))
         process.kill()
-    assert becomes(lambda: not ours(), 5.0)
+    assert becomes(lambda: not ours(process.pid), 5.0)
 
     def let_go() -> bool:
         """What only the server still holds, once it no longer works on it."""

@@ -32,21 +32,38 @@ def test_network_config_matches_contract(network, backend):
 
 
 @pytest.mark.parametrize(
-    ("backend", "file", "kind", "batches"),
+    ("backend", "file", "kind"),
     [
-        ("python", "", "KIND_CPU", False),
-        ("onnxruntime", ONNX_FILE, "KIND_AUTO", True),
-        ("tensorrt", "model.plan", "KIND_GPU", True),
+        ("python", "", "KIND_CPU"),
+        ("onnxruntime", ONNX_FILE, "KIND_AUTO"),
+        ("tensorrt", "model.plan", "KIND_GPU"),
     ],
 )
-def test_each_backend_gets_its_own_lines(network, backend, file, kind, batches):
+def test_each_backend_gets_its_own_lines(network, backend, file, kind):
     config = parse(names.network_config(network[1], backend, runtime="onnxruntime"))
     group = config.instance_group[0]
     assert config.default_model_filename == file
     assert (messages.ModelInstanceGroup.Kind.Name(group.kind), group.count) == (kind, 1)
-    assert config.HasField("dynamic_batching") == batches
     runtime = config.parameters[names.RUNTIME].string_value if config.parameters else None
     assert runtime == ("onnxruntime" if backend == "python" else None)
+
+
+@pytest.mark.parametrize("backend", names.PLACES)
+def test_callers_share_calls_wait_in_a_bounded_queue_and_find_a_warm_network(network, backend):
+    config = parse(names.network_config(network[1], backend, runtime="openvino", versions=[3, 12]))
+    assert config.HasField("dynamic_batching")
+    assert config.dynamic_batching.max_queue_delay_microseconds == 0
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == names.MAX_QUEUE_SIZE
+    assert [call.batch_size for call in config.model_warmup] == [1, 4]
+    for call in config.model_warmup:
+        assert list(call.inputs[network[1].input_name].dims) == list(config.input[0].dims)
+    assert list(config.version_policy.specific.versions) == [3, 12]
+
+
+def test_large_windows_are_warmed_up_one_at_a_time(network):
+    contract = network[1].model_copy(update={"patch_size": (128, 128, 96)})
+    config = parse(names.network_config(contract, "python", runtime="openvino"))
+    assert [call.batch_size for call in config.model_warmup] == [1]
 
 
 def test_the_python_backend_is_told_what_to_compute_in(network):
@@ -63,12 +80,29 @@ def test_unknown_backend_is_refused(network):
 def test_front_door_config_has_the_names_the_client_uses():
     config = parse((MODEL_REPOSITORY / names.FRONT_DOOR / names.CONFIG_FILE).read_text())
     assert config.name == names.FRONT_DOOR
-    given = [names.VOXELS, names.VOXELS_FLOAT, names.AFFINE, names.CASE, names.PRESET]
+    given = [
+        *(names.VOXELS, names.VOXELS_FLOAT, names.AFFINE, names.CASE, names.PRESET),
+        *(names.TIMEOUT, names.NETWORK_VERSION),
+    ]
     assert [tensor.name for tensor in config.input] == given
-    assert [tensor.optional for tensor in config.input] == [True, True, False, True, True]
-    assert [tensor.name for tensor in config.output] == [names.MASK, names.REPORT]
+    assert [tensor.name for tensor in config.input if not tensor.optional] == [names.AFFINE]
+    shown = [names.MASK, names.REPORT, names.PROBABILITIES]
+    assert [tensor.name for tensor in config.output] == shown
 
 
-@pytest.mark.parametrize("model", [names.NETWORK, names.FRONT_DOOR])
+def test_the_stream_differs_from_the_front_door_by_its_progress_alone():
+    door, stream = (
+        parse((MODEL_REPOSITORY / name / names.CONFIG_FILE).read_text())
+        for name in (names.FRONT_DOOR, names.STREAM)
+    )
+    assert stream.output[0].name == names.PROGRESS
+    assert stream.model_transaction_policy.decoupled
+    del stream.output[0]
+    stream.ClearField("model_transaction_policy")
+    stream.name = door.name
+    assert stream == door
+
+
+@pytest.mark.parametrize("model", [names.NETWORK, names.FRONT_DOOR, names.STREAM])
 def test_every_model_has_its_python_file(model):
     assert (MODEL_REPOSITORY / model / names.VERSION / "model.py").is_file()

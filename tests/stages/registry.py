@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from dyntransnet.config import MarginParams, RegisterParams
+from dyntransnet.contract import FINGERPRINT_FILE
 from dyntransnet.imaging.scan import read_mask
 from dyntransnet.runtimes.openvino_writer import write_openvino
 from dyntransnet.scoring import trial
@@ -52,11 +53,14 @@ class Bench:
         run_id: str = "",
         params: RegisterParams = PARAMS,
         openvino: tuple[str, ...] = (),
+        fingerprint: str | None = None,
     ) -> dict:
         """Export a model, say how it scored, register it, and read the receipt."""
         place = self.root / name
         save_model(place / "onnx", threshold_model(low, 0.72))
         write_openvino(place / "onnx", openvino, np.zeros((1, 1, 16, 16, 16), np.float32))
+        if fingerprint:
+            (place / "onnx" / FINGERPRINT_FILE).write_text(fingerprint)
         (place / "parity.json").write_text("{}")
         write_cases({case: self.scores(case, dices) for case in CASES}, place / "cases.csv")
         known = {"cases": CASES, "sha256": test_set or self.test_set()}

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from builders import case_of, contract_of
 from dyntransnet.config import EvaluateParams
+from dyntransnet.contract import FINGERPRINT_FILE
 from dyntransnet.errors import ModelError, ParamsError
 from dyntransnet.imaging.fingerprint import fingerprint_of, traits_of
 from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.scan import read_mask, read_scan, write_mask, write_scan
 from dyntransnet.imaging.segment import probability_map, segment
-from dyntransnet.learning.checkpoint import FINGERPRINT_FILE
 from dyntransnet.scoring import scorecard, trial
 from dyntransnet.scoring.calibration import calibrate
 from dyntransnet.scoring.definitions import DEFINITIONS

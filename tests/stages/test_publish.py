@@ -9,9 +9,16 @@ from tritonclient.grpc import model_config_pb2
 
 from dyntransnet.atomic import sha256_of
 from dyntransnet.config import PublishParams
-from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
+from dyntransnet.contract import CONTRACT_FILE, FINGERPRINT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.runtimes.choice import load
+from dyntransnet.service.versions import (
+    RECEIPT_FILE,
+    TRAFFIC_FILE,
+    Traffic,
+    read_receipt,
+    read_traffic,
+)
 from dyntransnet.stages import publish
 from models import flip_a_bit
 
@@ -55,13 +62,32 @@ def test_an_alias_moved_by_hand_is_obeyed(registered, capsys):
     assert "publish: liver version 2 -> " in capsys.readouterr().out
 
 
+def test_what_is_published_says_where_it_came_from(registered):
+    receipt = read_receipt(published(registered) / "1")
+    assert (receipt["model"], receipt["version"]) == ("liver", "1")
+    assert receipt["files"][ONNX_FILE] == registered.version(1).tags["model_sha256"]
+
+
+def test_the_fingerprint_goes_with_the_model(bench):
+    bench.register((0.9, 0.7), fingerprint='{"a": "fingerprint"}')
+    assert (published(bench) / "1" / FINGERPRINT_FILE).read_text() == '{"a": "fingerprint"}'
+
+
+def test_publishing_for_a_restart_takes_the_traffic_back_to_the_first_folder(registered):
+    folder = published(registered)
+    Traffic(version=3, before=2, last=3).save(folder)
+    published(registered)
+    assert not (folder / TRAFFIC_FILE).exists()
+    assert read_traffic(folder).version == 1
+
+
 def test_publishing_again_replaces_the_model(registered):
     published(registered)
     registered.client.set_registered_model_alias("liver", "champion", "2")
     folder = published(registered)
     assert Contract.load(folder / "1").model_sha256 == sha256_of(folder / "1" / ONNX_FILE)
     files = [path.name for path in (folder / "1").rglob("*") if path.is_file()]
-    assert sorted(files) == [CONTRACT_FILE, ONNX_FILE]
+    assert sorted(files) == [CONTRACT_FILE, FINGERPRINT_FILE, ONNX_FILE, RECEIPT_FILE]
 
 
 @pytest.mark.parametrize("backend", ["python", "onnxruntime"])

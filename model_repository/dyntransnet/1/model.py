@@ -8,6 +8,8 @@ import triton_python_backend_utils as pb_utils
 
 from dyntransnet import repository as names
 from dyntransnet.runtimes import choice
+from dyntransnet.service.batching import predict_together
+from dyntransnet.service.versions import read_receipt
 
 
 class TritonPythonModel:
@@ -20,13 +22,16 @@ class TritonPythonModel:
             parameters[key]["string_value"] for key in (names.RUNTIME, names.PRECISION)
         )
         folder = Path(args["model_repository"]) / args["model_version"]
+        read_receipt(folder)
         self.predict, self.contract = choice.load(folder, runtime, precision)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request by itself."""
-        return [self._respond(request) for request in requests]
-
-    def _respond(self, request: Any) -> Any:
-        windows = pb_utils.get_input_tensor_by_name(request, self.contract.input_name).as_numpy()
-        logits = pb_utils.Tensor(self.contract.output_name, self.predict(windows))
-        return pb_utils.InferenceResponse(output_tensors=[logits])
+        """Answer all requests of a batch with one call of the network."""
+        parts = [
+            pb_utils.get_input_tensor_by_name(request, self.contract.input_name).as_numpy()
+            for request in requests
+        ]
+        return [
+            pb_utils.InferenceResponse([pb_utils.Tensor(self.contract.output_name, logits)])
+            for logits in predict_together(parts, self.predict)
+        ]

@@ -13,7 +13,7 @@ from dyntransnet.errors import DynTransNetError
 COMMANDS = (
     *(stages.ingest, stages.split, stages.preprocess, stages.train, stages.evaluate),
     *(stages.export, stages.register, stages.publish, stages.compare),
-    *(use.segment, use.serve, use.demo, use.build_engine),
+    *(use.segment, use.serve, use.rollback, use.demo, use.build_engine),
     *(verdicts.score, verdicts.gate, verdicts.regression),
     *(data.cases, data.changes, data.phantoms, data.plan, data.recipe, data.networks),
 )

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dyntransnet.batch import Outcome, State
 from dyntransnet.errors import DynTransNetError
-from dyntransnet.imaging.scan import case_id_of
 
 
 def show(outcomes: Iterable[Outcome], total: int, *, as_json: bool) -> list[DynTransNetError]:
@@ -71,9 +70,9 @@ def _line(outcome: Outcome) -> str:
 
 def _row(outcome: Outcome) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "case": case_id_of(outcome.job.mask),
+        "case": outcome.job.id,
         "state": outcome.state.value,
-        "scan": str(outcome.job.scan),
+        "scan": outcome.job.shown,
         "mask": str(outcome.job.mask),
         "seconds": round(outcome.seconds, 3),
     }

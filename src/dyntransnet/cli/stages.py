@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 from dyntransnet import study
-from dyntransnet.cli.arguments import Out, PatientFile, ReportFolder, RunFile, Source
+from dyntransnet.cli.arguments import (
+    REPOSITORY,
+    ClientCert,
+    ClientKey,
+    ControlKeyFile,
+    Out,
+    PatientFile,
+    ReportFolder,
+    RunFile,
+    ServersCa,
+    Source,
+    address_of,
+    existing,
+    given,
+)
 from dyntransnet.config import Params
 
 
@@ -114,16 +128,40 @@ def register(
 
 
 def publish(
-    receipt: Source,
-    out: Out,
+    receipt: Annotated[
+        Path | None, typer.Argument(help="What register wrote; not needed with --to.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Triton's model repository.")] = REPOSITORY,
     engine: Annotated[
         Path | None, typer.Option(help="What build-engine wrote, for publish.backend tensorrt.")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a server that runs on it: swap without a gap.")
+    ] = None,
+    alias: Annotated[str | None, typer.Option(help="With --to, instead of params.yaml's.")] = None,
+    control_key_file: ControlKeyFile = None,
+    tls_ca: ServersCa = None,
+    tls_cert: ClientCert = None,
+    tls_key: ClientKey = None,
 ) -> None:
-    """Write the registry's champion into Triton's model repository."""
-    from dyntransnet.stages import publish as stage
+    """Write the registry's champion into Triton's model repository, or swap it in."""
+    params = Params.load()
+    if to is None:
+        from dyntransnet.stages import publish as stage
 
-    stage.run(receipt, out, Params.load().publish, engine=engine)
+        stage.run(existing(given(receipt)), out, params.publish, engine=engine)
+        return
+    from dyntransnet.rollout import live
+
+    live.publish(
+        params.register_.model,
+        alias or params.register_.alias,
+        repository=existing(out),
+        address=address_of(to, control_key_file, tls_ca, tls_cert, tls_key),
+        params=params.publish,
+        min_dice=params.export.limits[params.publish.precision].min_dice,
+        engine=engine,
+    )
 
 
 def compare(

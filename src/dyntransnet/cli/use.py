@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from dyntransnet.cli.arguments import Out, Source, existing
+from dyntransnet.cli.arguments import (
+    REPOSITORY,
+    ClientCert,
+    ClientKey,
+    ControlKeyFile,
+    Out,
+    ServersCa,
+    Source,
+    address_of,
+    existing,
+)
+from dyntransnet.contract import Modality
 from dyntransnet.repository import MAX_BATCH_SIZE
 from dyntransnet.runtimes.plan_file import Precision, Target
 
@@ -14,20 +25,27 @@ SERVER = "With a server"
 
 
 def segment(
-    scans: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    output: Annotated[Path, typer.Option(help="Mask file for one scan, else a folder.")],
+    scans: Annotated[
+        list[Path],
+        typer.Argument(help="Scans or folders of scans; folders or zips of DICOM series."),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Mask file for one scan (.dcm: DICOM SEG), else a folder.")
+    ],
     model: Annotated[Path | None, typer.Option(help="Model folder to run here instead.")] = None,
     precision: Annotated[
         str, typer.Option(help="With --model: fp32, bf16 or int8, as export.openvino made it.")
     ] = "fp32",
     report: Annotated[
-        bool, typer.Option("--report", help="Write volumes and lesions too.")
+        bool,
+        typer.Option("--report", help="Write volumes and lesions too: JSON, with DICOM an SR."),
     ] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Write a picture too.")] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Fewer windows.")] = False,
     accurate: Annotated[
         bool, typer.Option("--accurate", help="More windows, mirrored where training did so.")
     ] = False,
+    modality: Annotated[Modality, typer.Option(help="Of DICOM series: CT or MR.")] = "CT",
     again: Annotated[
         bool, typer.Option("--again", help="Do what is done, and replace masks that were changed.")
     ] = False,
@@ -70,7 +88,7 @@ def segment(
     from dyntransnet.imaging.presets import Preset
 
     preset = Preset.of(fast=fast, accurate=accurate)
-    jobs = files.plan_jobs(scans, output, report=report, preview=preview)
+    jobs = files.plan_jobs(scans, output, report=report, preview=preview, modality=modality)
     connection = connecting.connection_of(
         ca=tls_ca, cert=tls_cert, key=tls_key, metadata=metadata, shared=shared_memory
     )
@@ -132,17 +150,38 @@ def build_engine(
 
 
 def serve(
-    repository: Annotated[Path, typer.Argument(help="Triton's model repository.")] = Path(
-        "model_repository"
-    ),
+    repository: Annotated[Path, typer.Argument(help="Triton's model repository.")] = REPOSITORY,
     grpc_port: Annotated[int, typer.Option(help="0: any free one.")] = 8001,
     http_port: Annotated[int, typer.Option(help="0: any free one.")] = 8000,
     metrics_port: Annotated[int, typer.Option(help="0: any free one.")] = 8002,
+    tls_cert: Annotated[Path | None, typer.Option(help="The server's, PEM: gRPC with TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Of --tls-cert.")] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="Whose certificates clients must show: mutual TLS.")
+    ] = None,
+    control_key_file: ControlKeyFile = None,
 ) -> None:
     """Serve the published model on this machine until Ctrl-C."""
     from dyntransnet import server
+    from dyntransnet.server.access import read_control_key, tls_of
 
-    server.serve(repository, grpc_port=grpc_port, http_port=http_port, metrics_port=metrics_port)
+    access = server.Access(tls_of(tls_cert, tls_key, tls_ca), read_control_key(control_key_file))
+    ports = {"grpc_port": grpc_port, "http_port": http_port, "metrics_port": metrics_port}
+    server.serve(repository, **ports, access=access)
+
+
+def rollback(
+    to: Annotated[str, typer.Option(help="HOST:PORT of the server.")] = "127.0.0.1:8001",
+    out: Annotated[Path, typer.Option(help="Triton's model repository.")] = REPOSITORY,
+    control_key_file: ControlKeyFile = None,
+    tls_ca: ServersCa = None,
+    tls_cert: ClientCert = None,
+    tls_key: ClientKey = None,
+) -> None:
+    """Give a running server's traffic back to the version that had it before."""
+    from dyntransnet.rollout import live
+
+    live.rollback(existing(out), address_of(to, control_key_file, tls_ca, tls_cert, tls_key))
 
 
 def demo(cases: Source, splits: Source, repository: Source, out: Out) -> None:

@@ -64,7 +64,7 @@ def region_for(request: Request, tries: int) -> Iterator[Region]:
     """
     memory = triton("tritonclient.utils.shared_memory")
     voxels = request.voxels.array
-    name = f"dyntransnet-{request.id}-{tries}"
+    name = f"dyntransnet-{os.getpid()}-{request.id}-{tries}"
     size = voxels.nbytes + prod(voxels.shape)
     try:
         handle = memory.create_shared_memory_region(name, f"/{name}", size, create_only=True)

@@ -5,12 +5,14 @@ No case is named in it: it travels with the model.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from dyntransnet.contract import Modality
+from dyntransnet.contract import FINGERPRINT_FILE, Modality
+from dyntransnet.errors import ModelError
 from dyntransnet.imaging.geometry import orientation_of
 from dyntransnet.imaging.lesions import Findings
 from dyntransnet.imaging.scan import Mask, Scan, spacing_of
@@ -97,6 +99,23 @@ class Fingerprint(Figures):
     liver_ml: Spread | None
     tumors: Spread
     tumor_mm: Spread | None
+
+
+def read_fingerprint(folder: Path) -> Fingerprint | None:
+    """Of the dataset that a model folder's model learned from; None where nobody kept it.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    path = folder / FINGERPRINT_FILE
+    if not path.is_file() or path.read_bytes().strip() == b"null":
+        return None
+    try:
+        return Fingerprint.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(f"{path}: {where} is not valid, {first['msg']}") from error
 
 
 def traits_of(scan: Scan, mask: Mask, findings: Findings, *, is_trusted: bool) -> Traits:

@@ -1,5 +1,6 @@
 """What a mask says in numbers: volumes, tumor burden, each lesion's size and place."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ TOUCHING = np.ones((3, 3, 3), bool)
 """Voxels that share a corner belong to one lesion (26-connected)."""
 
 
+Box = tuple[slice, slice, slice]
+
+Within = Callable[[Box], Iterator[tuple[slice, np.ndarray]]]
+"""A box of a scan's grid in; which slices of its last axis, and their probabilities, out."""
+
+
 class Lesion(BaseModel):
     """One connected tumor.
 
@@ -21,6 +28,8 @@ class Lesion(BaseModel):
         diameter_mm: of the sphere of equal volume.
         center_mm: RAS+ world coordinates of the center of mass.
         voxels: how many.
+        probability: mean of the tumor's probability in it; None where a mask is all that
+            is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,6 +38,7 @@ class Lesion(BaseModel):
     diameter_mm: float
     center_mm: tuple[float, float, float]
     voxels: int
+    probability: float | None = None
 
 
 class Findings(BaseModel):
@@ -57,8 +67,13 @@ class Findings(BaseModel):
         return self.model_dump(mode="json")
 
 
-def measure(mask: Mask) -> Findings:
-    """Measure a mask on its own grid."""
+def measure(mask: Mask, within: Within | None = None) -> Findings:
+    """Measure a mask on its own grid.
+
+    Args:
+        mask: what was found.
+        within: the probabilities it was found from, the tumor's last.
+    """
     inside = mask.labels[_labeled_box(mask)]
     liver_ml, tumor_ml = (
         np.count_nonzero(inside >= label) * mask.voxel_ml for label in (Label.LIVER, Label.TUMOR)
@@ -68,24 +83,27 @@ def measure(mask: Mask) -> Findings:
         liver_ml=liver_ml,
         tumor_ml=tumor_ml,
         tumor_burden=tumor_ml / liver_ml if liver_ml else 0.0,
-        lesions=tuple(find_lesions(mask)),
+        lesions=tuple(find_lesions(mask, within)),
         spacing_mm=spacing_of(mask.affine),
         shape=(x, y, z),
     )
 
 
-def find_lesions(mask: Mask) -> list[Lesion]:
-    """Every connected tumor, largest first."""
+def find_lesions(mask: Mask, within: Within | None = None) -> list[Lesion]:
+    """Every connected tumor, largest first; arguments as of ``measure``."""
     near = _labeled_box(mask)
     tumor = mask.labels[near] == Label.TUMOR
     if not tumor.any():
         return []
     around = box_of(tumor)  # labeling a whole scan takes seconds
-    pieces, _ = ndimage.label(tumor[around], structure=TOUCHING)
+    pieces, count = ndimage.label(tumor[around], structure=TOUCHING)
     corner = _corner(near) + _corner(around)
+    means = _means(pieces, count, corner, within) if within else [None] * count
     lesions = [
-        _lesion(pieces[box] == number, corner + _corner(box), mask)
-        for number, box in enumerate(ndimage.find_objects(pieces), start=1)
+        _lesion(pieces[box] == number, corner + _corner(box), mask, mean)
+        for number, (box, mean) in enumerate(
+            zip(ndimage.find_objects(pieces), means, strict=True), start=1
+        )
     ]
     return sorted(lesions, key=lambda lesion: -lesion.voxels)
 
@@ -116,7 +134,22 @@ def _corner(box: tuple[slice, ...]) -> np.ndarray:
     return np.array([edge.start for edge in box])
 
 
-def _lesion(inside: np.ndarray, corner: np.ndarray, mask: Mask) -> Lesion:
+def _means(pieces: np.ndarray, count: int, corner: np.ndarray, within: Within) -> list[float]:
+    """The tumor's mean probability in each piece, some slices at a time."""
+    x, y, z = (
+        slice(int(first), int(first) + edge)
+        for first, edge in zip(corner, pieces.shape, strict=True)
+    )
+    sums = np.zeros(count + 1)
+    for rows, values in within((x, y, z)):
+        sums += np.bincount(pieces[..., rows].ravel(), values[-1].ravel(), count + 1)
+    means: list[float] = (sums / np.bincount(pieces.ravel(), minlength=count + 1))[1:].tolist()
+    return means
+
+
+def _lesion(
+    inside: np.ndarray, corner: np.ndarray, mask: Mask, probability: float | None
+) -> Lesion:
     voxels = int(inside.sum())
     volume_ml = voxels * mask.voxel_ml
     index = np.argwhere(inside).mean(axis=0) + corner
@@ -126,4 +159,5 @@ def _lesion(inside: np.ndarray, corner: np.ndarray, mask: Mask) -> Lesion:
         diameter_mm=diameter_mm_of(volume_ml),
         center_mm=(float(x), float(y), float(z)),
         voxels=voxels,
+        probability=probability,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from scipy import ndimage
 
 from dyntransnet.contract import Contract, IntensityRule, IntensityWindow, Label
@@ -13,10 +13,9 @@ from dyntransnet.errors import ScanError
 from dyntransnet.imaging.checks.grids import check_scan
 from dyntransnet.imaging.geometry import Placement, box_of, resample_slabs
 from dyntransnet.imaging.intensity import AIR, normalize, padding_of
-from dyntransnet.imaging.lesions import measure
 from dyntransnet.imaging.needs import check_memory
 from dyntransnet.imaging.scan import Mask, Scan
-from dyntransnet.imaging.tiling import Predict, Source, Tiling, predict_slices
+from dyntransnet.imaging.tiling import Predict, Source, Tiling, Watch, predict_slices
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,14 @@ class Segmentation:
     Attributes:
         mask: labels on the scan's own grid.
         report: ``lesions.Findings`` as JSON, with ``network`` and ``model_sha256`` of
-            the model that answered.
+            the model that answered, and ``quality.Quality``.
+        probabilities: of whole liver and tumor on the scan's grid, 255 for 1; None where
+            they were not asked for.
     """
 
     mask: Mask
     report: dict[str, Any]
+    probabilities: UInt8[np.ndarray, "classes x y z"] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,33 +49,23 @@ class ProbabilityMap:
     placement: Placement
 
     def within(
-        self, box: tuple[slice, slice, slice]
+        self, box: tuple[slice, slice, slice], classes: slice = slice(None)
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "classes _ _ _"]]]:
         """Bring a box of the scan's grid, some slices at a time: all at once is gigabytes.
 
         Args:
             box: along the scan's axes.
+            classes: which of them.
 
         Yields:
             Which slices of the box's last axis, and their probabilities, which the
             threshold turns into the mask that is served.
         """
         x, y, z = (matrix[rows] for matrix, rows in zip(self.placement.to_scan, box, strict=True))
-        channels = [self.placement.on_scan_axes(channel) for channel in self.values]
+        channels = [self.placement.on_scan_axes(channel) for channel in self.values[classes]]
         for slabs in zip(*(resample_slabs(one, (x, y, z)) for one in channels), strict=True):
             # Weights of a row may sum to a little more than 1.
             yield slabs[0][0], np.stack([values for _, values in slabs]).clip(0, 1)
-
-
-def answer(scan: Scan, predict: Predict, contract: Contract) -> Segmentation:
-    """Label a scan and measure what was found, as the server does.
-
-    Raises:
-        ScanError: the scan has no usable geometry.
-    """
-    mask = segment(scan, predict, contract)
-    origin = {"network": contract.network.name, "model_sha256": contract.model_sha256}
-    return Segmentation(mask, measure(mask).to_json() | origin)
 
 
 def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
@@ -98,13 +90,16 @@ def segment(scan: Scan, predict: Predict, contract: Contract) -> Mask:
         raise ScanError(f"{scan.id}: must fit in memory, got none left") from error
 
 
-def probability_map(scan: Scan, predict: Predict, contract: Contract) -> ProbabilityMap:
+def probability_map(
+    scan: Scan, predict: Predict, contract: Contract, watch: Watch | None = None
+) -> ProbabilityMap:
     """What ``segment`` takes its threshold of.
 
     Args:
         scan: a scan of the contract's modality.
         predict: the network, windows to logits.
         contract: how the network wants its input and what its output means.
+        watch: told of every window.
 
     Raises:
         ScanError: the scan has no usable geometry.
@@ -115,7 +110,7 @@ def probability_map(scan: Scan, predict: Predict, contract: Contract) -> Probabi
     source, around = _network_input(scan, placement, contract.intensity)
     tiling = Tiling(len(contract.classes), contract.patch_size, contract.overlap, around)
     values = predict_slices(
-        source, placement.shape, predict, tiling, lambda logits: nested(sigmoid(logits))
+        source, placement.shape, predict, tiling, lambda logits: nested(sigmoid(logits)), watch
     )
     return ProbabilityMap(one_liver(values, contract.threshold), placement)
 

@@ -34,6 +34,9 @@ The windows' memory is filled anew for the next call."""
 Source = Callable[[slice], Volume]
 """Slices of the network's grid in, what the network sees of them out (x, y, slices)."""
 
+Watch = Callable[[int, int], None]
+"""Told after each window how many are done, and of how many."""
+
 BATCH_SIZE = 4
 BATCH_VOXELS = 2**20
 """Most windows in one call, and most voxels: a network's memory grows with both, and one window
@@ -88,6 +91,7 @@ def predict_slices(
     predict: Predict,
     tiling: Tiling,
     decode: Callable[[Scores], Scores] | None = None,
+    watch: Watch | None = None,
 ) -> Float32[np.ndarray, "classes x y z"]:
     """The same for a volume that is nowhere whole, and for more than logits.
 
@@ -97,6 +101,7 @@ def predict_slices(
         predict: each window's logits must hang on that window alone.
         tiling: how windows lie.
         decode: what is made of the logits of some slices, each voxel by itself.
+        watch: told of every window; what it raises ends the work.
 
     Returns:
         What ``decode`` made, on the volume's grid.
@@ -105,10 +110,20 @@ def predict_slices(
     starts = window_starts(whole, tiling.patch_size, tiling.overlap)
     values = np.empty((tiling.classes, *whole), np.float32)
     answers = _answers(_cut(source, shape, starts, tiling), predict, tiling)
+    if watch:
+        answers = _watched(answers, prod(map(len, starts)), watch)
     for finished in _blend(answers, values, starts, tiling):
         if decode:
             finished[...] = decode(finished)
     return values[:, *inner]
+
+
+def _watched(
+    answers: Iterator[tuple[Corner, Scores]], count: int, watch: Watch
+) -> Iterator[tuple[Corner, Scores]]:
+    for done, answer in enumerate(answers, start=1):
+        yield answer
+        watch(done, count)
 
 
 def _cut(

@@ -17,12 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dyntransnet.atomic import new_file, new_folder, sha256_of
-from dyntransnet.contract import Contract
+from dyntransnet.contract import FINGERPRINT_FILE, Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.learning.clock import Reading
 
 WEIGHTS_FILE = "weights.safetensors"
-FINGERPRINT_FILE = "fingerprint.json"
 DIGEST = "sha256"
 
 Point = dict[str, int | float]

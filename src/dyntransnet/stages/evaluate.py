@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from pydantic import ValidationError
 
 from dyntransnet.atomic import new_folder
 from dyntransnet.config import EvaluateParams
 from dyntransnet.contract import Contract
-from dyntransnet.errors import ModelError, ParamsError
-from dyntransnet.imaging.fingerprint import Fingerprint
+from dyntransnet.errors import ParamsError
+from dyntransnet.imaging.fingerprint import read_fingerprint
 from dyntransnet.imaging.scan import write_mask
-from dyntransnet.learning.checkpoint import FINGERPRINT_FILE
 from dyntransnet.runtimes.torch_runtime import load
 from dyntransnet.scoring.calibration import Reliability, calibrate, summarize_calibration
 from dyntransnet.scoring.figures import draw_overlay
@@ -65,7 +63,7 @@ def run(
         ModelError: the checkpoint is incomplete or damaged.
     """
     ids, patient_of = held_out(splits, fold), json.loads(splits.read_text())["patients"]
-    (predict, contract), seen = load(checkpoint), _fingerprint(checkpoint)
+    (predict, contract), seen = load(checkpoint), read_fingerprint(checkpoint)
     tolerances = {str(name): value for name, value in params.nsd_mm.items()}
     scored: dict[str, ScoredCase] = {}
     bins: dict[str, dict[str, Reliability]] = {name: {} for name in CLASSES}
@@ -113,23 +111,6 @@ def held_out(splits: Path, fold: int | None) -> list[str]:
         where = "the test set" if fold is None else f"fold {fold}"
         raise ParamsError(f"evaluate: {where} of {splits} must hold cases, got none")
     return ids
-
-
-def _fingerprint(checkpoint: Path) -> Fingerprint | None:
-    """Of the dataset that the model learned from; None where nobody kept it.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    path = checkpoint / FINGERPRINT_FILE
-    if not path.is_file():
-        return None
-    try:
-        return Fingerprint.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelError(f"{path}: {where} is not valid, {first['msg']}") from error
 
 
 @contextmanager

@@ -8,9 +8,8 @@ from typing import Any
 
 from dyntransnet.atomic import new_file, new_folder, sha256_of
 from dyntransnet.config import ExportParams
-from dyntransnet.contract import ONNX_FILE, Contract
+from dyntransnet.contract import FINGERPRINT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import ParityError
-from dyntransnet.learning.checkpoint import FINGERPRINT_FILE
 from dyntransnet.networks.registry import check_exportable
 from dyntransnet.runtimes.onnx_writer import write_onnx
 from dyntransnet.runtimes.openvino_writer import write_openvino

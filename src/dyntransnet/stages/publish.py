@@ -7,17 +7,19 @@ was promoted, by the gate or by a person in the MLflow UI.
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow.entities.model_registry import ModelVersion
 
 from dyntransnet.atomic import new_file, new_folder, sha256_of
 from dyntransnet.config import PublishParams
-from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
+from dyntransnet.contract import CONTRACT_FILE, FINGERPRINT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.repository import CONFIG_FILE, NETWORK, VERSION, network_config
 from dyntransnet.runtimes import openvino_files
 from dyntransnet.runtimes.plan_serving import place_plan, plan_for
+from dyntransnet.service.versions import RECEIPT_FILE, TRAFFIC_FILE, write_receipt
 from dyntransnet.tracking import alias_version, connect, download
 
 
@@ -50,7 +52,7 @@ def run(receipt: Path, out: Path, params: PublishParams, *, engine: Path | None 
         openvino_files.find(folder, contract, params.precision)
         plan = plan_for(params.backend, engine, contract)
         place_plan(plan, out / NETWORK / VERSION)
-        write_network(folder, out / NETWORK, params)
+        write_network(folder, out / NETWORK, params, origin_of(champion))
     print(f"publish: {named['model']} version {champion.version} -> {out / NETWORK}")
 
 
@@ -78,16 +80,39 @@ def check_registered(model: Path, version: ModelVersion) -> None:
             )
 
 
-def write_network(model: Path, target: Path, params: PublishParams) -> None:
-    """Place a model folder's files in the repository; the contract comes last."""
-    config = network_config(
-        Contract.load(model), params.backend, runtime=params.runtime, precision=params.precision
-    )
+def write_network(
+    model: Path, target: Path, params: PublishParams, origin: Mapping[str, str]
+) -> None:
+    """Make a model the only one of the repository, for a server that is started next.
+
+    A server that runs goes on with what it has loaded.
+    """
+    contract = Contract.load(model)
+    write_version(model, target / VERSION, origin)
     with new_file(target / CONFIG_FILE) as path:
-        path.write_text(config)
-    with new_folder(target / VERSION / openvino_files.FOLDER) as folder:
+        path.write_text(
+            network_config(
+                contract, params.backend, runtime=params.runtime, precision=params.precision
+            )
+        )
+    (target / TRAFFIC_FILE).unlink(missing_ok=True)
+
+
+def write_version(model: Path, folder: Path, origin: Mapping[str, str]) -> None:
+    """Place a model folder's files in a version folder; the receipt comes last."""
+    (folder / RECEIPT_FILE).unlink(missing_ok=True)
+    with new_folder(folder / openvino_files.FOLDER) as made:
         for file in sorted((model / openvino_files.FOLDER).glob("*")):
-            shutil.copyfile(file, folder / file.name)
+            shutil.copyfile(file, made / file.name)
     for name in (ONNX_FILE, CONTRACT_FILE):
-        with new_file(target / VERSION / name) as path:
+        with new_file(folder / name) as path:
             shutil.copyfile(model / name, path)
+    with new_file(folder / FINGERPRINT_FILE) as path:
+        known = model / FINGERPRINT_FILE
+        path.write_text(known.read_text() if known.is_file() else "null\n")
+    write_receipt(folder, origin)
+
+
+def origin_of(version: ModelVersion) -> dict[str, str]:
+    """What a version folder says of where it came from."""
+    return {"model": str(version.name), "version": str(version.version)}

@@ -19,9 +19,10 @@ from mlflow.entities.model_registry import ModelVersion
 
 from dyntransnet.atomic import new_file, sha256_of
 from dyntransnet.config import RegisterParams
-from dyntransnet.contract import CONTRACT_FILE, ONNX_FILE, Contract
+from dyntransnet.contract import CONTRACT_FILE, FINGERPRINT_FILE, ONNX_FILE, Contract
 from dyntransnet.errors import QualityGateError
 from dyntransnet.runtimes.choice import load
+from dyntransnet.runtimes.golden import write_golden
 from dyntransnet.runtimes.latency import RUNTIME, slowdown
 from dyntransnet.runtimes.openvino_files import FOLDER, NOTE_FILE
 from dyntransnet.scoring.gate import Rules, judge, mean_dices
@@ -193,6 +194,9 @@ def _register(
         # MLflow writes the graph anew; the bytes that passed parity take its place.
         shutil.copyfile(model / ONNX_FILE, folder / ONNX_FILE)
         shutil.copyfile(model / CONTRACT_FILE, folder / CONTRACT_FILE)
+        if (model / FINGERPRINT_FILE).is_file():
+            shutil.copyfile(model / FINGERPRINT_FILE, folder / FINGERPRINT_FILE)
+        write_golden(model, folder)
         if (model / FOLDER).is_dir():
             shutil.copytree(model / FOLDER, folder / FOLDER)
         for file in beside:

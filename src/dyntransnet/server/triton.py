@@ -11,22 +11,20 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-import sysconfig
 import tempfile
 import time
 from contextlib import ExitStack, closing, suppress
-from ctypes.util import find_library
 from http.client import HTTPConnection, HTTPException
-from importlib.util import find_spec
 from pathlib import Path
 
 from dyntransnet.contract import ONNX_FILE
 from dyntransnet.errors import ServingError
-from dyntransnet.repository import CONFIG_FILE, FRONT_DOOR, NETWORK, VERSION
+from dyntransnet.repository import CONFIG_FILE, FRONT_DOOR, NETWORK, STREAM
+from dyntransnet.server.access import OPEN, Access
+from dyntransnet.server.wheel import BINARY, assemble, check_libpython, environment_of, find_wheel
+from dyntransnet.service.versions import read_traffic
 
 LOOPBACK = "127.0.0.1"
-BINARY = "tritonserver"
 SHARED_MEMORY = Path("/dev/shm")
 POLL_S = 0.1
 READY_TIMEOUT_S = 120.0  # loading a network may mean compiling it
@@ -47,6 +45,7 @@ class TritonServer:
         metrics_port: Prometheus metrics.
         log: where the server's own log is written; None keeps it while it runs.
         timeout_s: until server and models must be ready.
+        access: who may do what.
     """
 
     def __init__(
@@ -58,12 +57,19 @@ class TritonServer:
         metrics_port: int = 0,
         log: Path | None = None,
         timeout_s: float = READY_TIMEOUT_S,
+        access: Access = OPEN,
     ) -> None:
         self.repository = repository.resolve()
         self.timeout_s = timeout_s
+        self.access = access
         self._ports = (grpc_port, http_port, metrics_port)
         self._log = log
         self._cleanup = ExitStack()
+
+    @property
+    def models(self) -> list[str]:
+        """What is loaded and must be ready."""
+        return [name for name in (NETWORK, FRONT_DOOR, STREAM) if (self.repository / name).is_dir()]
 
     @property
     def url(self) -> str:
@@ -77,15 +83,15 @@ class TritonServer:
             ServingError: the wheel or the published network is missing, a port is
                 taken, or the server ended or was not ready in time.
         """
-        wheel = _wheel()
-        _check_libpython()
+        wheel = find_wheel()
+        check_libpython()
         _check_published(self.repository)
         self.grpc_port, self.http_port, self.metrics_port = _free_ports(self._ports)
         with ExitStack() as cleanup:
             work = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="dyntransnet-")))
             self.log = self._log or work / "triton.log"
-            _assemble(wheel, work)
-            self.process = self._start(work, _environment(wheel))
+            assemble(wheel, work)
+            self.process = self._start(work, environment_of(wheel))
             cleanup.callback(_stop, self.process, work.name)
             self._await_ready()
             self._cleanup = cleanup.pop_all()
@@ -112,6 +118,7 @@ class TritonServer:
             f"--backend-config=python,shm-region-prefix-name={work.name}",
             f"--exit-timeout-secs={STOP_TIMEOUT_S}",
             "--disable-auto-complete-config",
+            *self.access.flags(self.models),
         ]
         for service in ("grpc", "http", "metrics"):
             port = getattr(self, f"{service}_port")
@@ -128,7 +135,7 @@ class TritonServer:
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + self.timeout_s
-        while not all(_is_ready(self.http_port, model) for model in (NETWORK, FRONT_DOOR)):
+        while not all(_is_ready(self.http_port, model) for model in self.models):
             self.check()
             if time.monotonic() > deadline:
                 raise ServingError(
@@ -142,7 +149,14 @@ class TritonServer:
         return (TROUBLE.findall(text) or text.splitlines() or ["an empty log"])[-1]
 
 
-def serve(repository: Path, *, grpc_port: int, http_port: int, metrics_port: int) -> None:
+def serve(
+    repository: Path,
+    *,
+    grpc_port: int,
+    http_port: int,
+    metrics_port: int,
+    access: Access = OPEN,
+) -> None:
     """Serve a model repository on loopback until Ctrl-C or SIGTERM; for a main thread.
 
     Raises:
@@ -154,7 +168,7 @@ def serve(repository: Path, *, grpc_port: int, http_port: int, metrics_port: int
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, signal.default_int_handler)
     try:
-        with TritonServer(repository, log=log, **ports) as server:
+        with TritonServer(repository, log=log, access=access, **ports) as server:
             shown = ", ".join(f"{name} {getattr(server, name)}" for name in ports)
             print(f"ready on {LOOPBACK}: {shown}, log {log}", flush=True)
             while True:
@@ -169,30 +183,10 @@ def serve(repository: Path, *, grpc_port: int, http_port: int, metrics_port: int
         raise
 
 
-def _wheel() -> Path:
-    """The folder of the pytriton package, found without importing it."""
-    spec = find_spec("pytriton")
-    if spec is None or not spec.submodule_search_locations:
-        raise ServingError(
-            "nvidia-pytriton must be installed (pip install 'dyntransnet[server]'), got none"
-        )
-    return Path(spec.submodule_search_locations[0])
-
-
-def _check_libpython() -> None:
-    """The Python backend is linked to the interpreter's shared library; some have none."""
-    version = sysconfig.get_python_version()
-    library = Path(str(sysconfig.get_config_var("LIBDIR"))) / f"libpython{version}.so.1.0"
-    if not library.exists() and find_library(f"python{version}") is None:
-        raise ServingError(
-            f"{library.name} must be installed (Debian: apt install libpython{version}), got none"
-        )
-
-
 def _check_published(repository: Path) -> None:
     if not (repository / FRONT_DOOR / CONFIG_FILE).is_file():
         raise ServingError(f"{repository}: must be a model repository, got no {FRONT_DOOR}")
-    version = repository / NETWORK / VERSION
+    version = repository / NETWORK / str(read_traffic(repository / NETWORK).version)
     if not (version / ONNX_FILE).is_file():
         raise ServingError(f"{version}: must hold {ONNX_FILE} (run dvc repro first), got none")
 
@@ -209,33 +203,6 @@ def _free_ports(asked: tuple[int, int, int]) -> list[int]:
             except OSError as error:
                 raise ServingError(f"port {port} must be free, got {error.strerror}") from error
         return [each.getsockname()[1] for each in sockets]
-
-
-def _assemble(wheel: Path, work: Path) -> None:
-    """Lay out the server and its Python backend as it looks for it."""
-    triton, version = wheel / "tritonserver", sysconfig.get_python_version()
-    backend = work / "backends" / "python"
-    shutil.copytree(triton / "backends" / "python", backend)
-    stub = backend / "triton_python_backend_stub"
-    shutil.copyfile(triton / "python_backend_stubs" / version / stub.name, stub)
-    shutil.copyfile(triton / "bin" / BINARY, work / BINARY)
-    # Not every installer keeps a wheel's executable bits.
-    for path in (stub, work / BINARY):
-        path.chmod(0o700)
-
-
-def _environment(wheel: Path) -> dict[str, str]:
-    """This process's environment, with the server's libraries and this interpreter first."""
-    environment = dict(os.environ)
-    libraries = (wheel.parent / "nvidia_pytriton.libs", sysconfig.get_config_var("LIBDIR"))
-    # The backend takes its packages from the first `python` on PATH.
-    for name, folders in {
-        "LD_LIBRARY_PATH": libraries,
-        "PATH": [Path(sys.executable).parent],
-    }.items():
-        parts = [*map(str, folders), environment.get(name)]
-        environment[name] = os.pathsep.join(filter(None, parts))
-    return environment
 
 
 def _is_ready(port: int, model: str) -> bool:

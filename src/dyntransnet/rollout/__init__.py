@@ -1,0 +1,1 @@
+"""A model on its way to a running server, and back."""

@@ -1,0 +1,30 @@
+"""Models that are swapped, and the repository that they go to."""
+
+import shutil
+from pathlib import Path
+
+from dyntransnet import repository as names
+from dyntransnet.config import PublishParams
+from dyntransnet.stages.publish import write_network
+from models import save_model, threshold_model
+
+MODEL_REPOSITORY = Path(__file__).parents[2] / "model_repository"
+KEY = "a-key-of-the-tests"
+PARAMS = PublishParams(backend="python", runtime="onnxruntime", precision="fp32")
+COARSE = (6.0, 6.0, 6.0)
+"""Few windows for a scan."""
+
+
+def save_coarse(folder: Path, low: float) -> Path:
+    """A model whose masks differ from those of another ``low``."""
+    save_model(folder, threshold_model(low, 0.72), spacing_mm=COARSE)
+    return folder
+
+
+def plain_repository(root: Path) -> Path:
+    """As a first publish leaves it; its model lies beside it."""
+    published = shutil.ignore_patterns("[2-9]*", "*.json", "*.onnx", "openvino")
+    shutil.copytree(MODEL_REPOSITORY, root, ignore=published)
+    first = save_coarse(root.parent / "first", 0.18)
+    write_network(first, root / names.NETWORK, PARAMS, {})
+    return root
