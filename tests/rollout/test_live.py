@@ -150,16 +150,13 @@ def test_commands_refuse_in_one_line(project, arguments, rule):
 
 
 @pytest.fixture
-def plugin(server, monkeypatch):
+def plugin(server, project, monkeypatch):
     monkeypatch.setitem(plugin_store.registry, "triton", deployments)
-    return get_deploy_client(f"triton:/{server.url}")
+    where = f"repository={server.repository}&control_key_file=key"
+    return get_deploy_client(f"triton:/{server.url}?{where}")
 
 
-@pytest.fixture
-def options(server, project) -> dict[str, str]:
-    return {
-        "repository": str(server.repository), "control_key_file": "key", "min_dice": "1.0",
-    }  # fmt: skip
+EXACTLY = {"min_dice": "1.0"}
 
 
 def test_mlflow_finds_the_plugin_under_its_name():
@@ -169,20 +166,21 @@ def test_mlflow_finds_the_plugin_under_its_name():
     assert "control_key_file" in deployments.target_help()
 
 
-def test_mlflow_deploys_predicts_and_takes_down(server, registry, options, plugin, address):
+def test_mlflow_deploys_predicts_and_takes_down(registry, plugin, address):
     made = plugin.create_deployment(
-        "dyntransnet", "models:/dyntransnet-liver@champion", config=options
+        "dyntransnet", "models:/dyntransnet-liver@champion", config=EXACTLY
     )
     assert (made["model"], made["version"], made["ready"]) == ("dyntransnet-liver", "1", True)
-    plugin.update_deployment("dyntransnet", "models:/dyntransnet-liver/2", config=options)
-    assert plugin.get_deployment("dyntransnet", options)["version"] == "2"
+    plugin.update_deployment("dyntransnet", "models:/dyntransnet-liver/2", config=EXACTLY)
+    assert plugin.get_deployment("dyntransnet")["version"] == "2"
     write_scan(SCAN, Path("a.nii.gz"))
     by_path = plugin.predict("dyntransnet", {"scan": "a.nii.gz"})
     by_array = plugin.predict("dyntransnet", {"voxels": SCAN.voxels, "affine": SCAN.affine})
     np.testing.assert_array_equal(by_path["mask"], by_array["mask"])
     assert by_path["mask"].any()
-    plugin.delete_deployment("dyntransnet", options)
-    assert not plugin.get_deployment("dyntransnet", options)["ready"]
+    plugin.delete_deployment("dyntransnet")
+    assert not plugin.get_deployment("dyntransnet")["ready"]
+    assert [one["version"] for one in plugin.list_deployments()] == ["2"]
     assert served(registry, 2) == (None, None)
     with Controller(address) as control:
         control.load(names.NETWORK)
@@ -196,6 +194,6 @@ def test_mlflow_deploys_predicts_and_takes_down(server, registry, options, plugi
         ("dyntransnet", "models:/lung@best", "lung: a version must hold the alias best, got none"),
     ],
 )
-def test_mlflow_is_told_what_is_wrong(registry, options, plugin, name, uri, rule):
+def test_mlflow_is_told_what_is_wrong(registry, plugin, name, uri, rule):
     with pytest.raises(MlflowException, match=rule):
-        plugin.create_deployment(name, uri, config=options)
+        plugin.create_deployment(name, uri, config=EXACTLY)
