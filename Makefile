@@ -16,13 +16,19 @@ CACHE ?= data/cache
 SCAN ?= data/cases/volume-0/scan.nii.gz
 TRUTH ?= data/cases/volume-0/mask.nii.gz
 PEER := build/peers/bin/python
+# What `make manifest` signs, with which key, and whose signatures `make verify` takes.
+FOLDER ?= model_repository
+MANIFEST ?= build/manifest.sha256
+KEY ?= $(HOME)/.ssh/id_ed25519
+SIGNERS ?= $(HOME)/.ssh/allowed_signers
+CYCLONEDX := cyclonedx-bom==7.5.0
 # In a GitHub workflow a table is shown on the page of the run, too.
 SHOW = if [ -n "$$GITHUB_STEP_SUMMARY" ] && [ -f $(1) ]; then cat $(1) >> "$$GITHUB_STEP_SUMMARY"; fi
 export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath mlflow.db)
 
-.PHONY: help install demo real study mlflow serve publish gate regression check test lock bench bench-peers clean
+.PHONY: help install demo real study mlflow serve publish gate regression check test lock docs bench bench-peers sbom manifest verify clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -79,13 +85,28 @@ check: install ## ruff, mypy --strict, import rules
 	mypy
 	lint-imports
 
-test: install ## every test, the pipeline end to end included
-	pytest
+test: install ## every test, the pipeline end to end included; a process for each core
+	OMP_NUM_THREADS=1 pytest -n logical --dist worksteal
+
+docs: install ## the documentation as a site, to open from build/site/index.html
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 lock: ## resolve requirements.lock anew from pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet torch==2.13.0 '.[dev]'
 	build/lock/bin/python -m pip freeze --exclude dyntransnet | sed 's/+cpu$$//' > requirements.lock
+
+sbom: ## list what the lock file brings, as CycloneDX: build/sbom.json
+	$(PYTHON) -m venv build/sbom
+	build/sbom/bin/python -m pip install --quiet --disable-pip-version-check $(CYCLONEDX)
+	build/sbom/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+		--output-reproducible --validate --output-format JSON --output-file build/sbom.json
+
+manifest: ## sign the sha256 of every file of a model folder: make manifest FOLDER=models/onnx KEY=path/to/key
+	serving/manifest.sh sign $(FOLDER) $(MANIFEST) $(KEY)
+
+verify: ## hold a model folder against its signed manifest: make verify FOLDER=models/onnx SIGNERS=path
+	serving/manifest.sh verify $(FOLDER) $(MANIFEST) $(SIGNERS)
 
 bench: install ## time the path from scan to mask; build/bench. On an idle machine, with bench-peers against MONAI and nnU-Net
 	python benchmarks/segmentation.py $(SCAN) --truth $(TRUTH) --model $(MODEL) --checkpoint $(CHECKPOINT) \
@@ -94,6 +115,7 @@ bench: install ## time the path from scan to mask; build/bench. On an idle machi
 	python benchmarks/runtimes.py $(MODEL) $(CACHE) --out build/bench/runtimes.json
 	python benchmarks/tiling.py
 	python benchmarks/length.py --finest
+	python benchmarks/client.py $(SCAN)
 
 bench-peers: ## what benchmarks/ compares with, in an environment of its own: build/peers
 	$(PYTHON) -m venv build/peers

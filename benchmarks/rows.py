@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+REACHED = {">=": lambda value, goal: value / goal, "<=": lambda value, goal: goal / value}
+"""How many times over a goal is reached."""
+
 PACKAGES = ("numpy", "torch", "openvino", "onnxruntime", "monai", "scipy", "SimpleITK")
 
 
@@ -20,7 +23,7 @@ class Row:
 
     Attributes:
         what: in words.
-        goal: in words; empty where there is none.
+        goal: as ">= 5" or "<= 0.5", or in words; empty where there is none.
         values: of each round.
         digits: after the point, where it is shown.
     """
@@ -72,21 +75,26 @@ def _lines(rows: Sequence[Row]) -> list[str]:
 
 
 def _plot(path: Path, rows: Sequence[Row]) -> None:
-    """A line from the smallest to the largest value of each row, on a scale of powers."""
+    """How far each row with a goal is on either side of it, from its worst to its best value."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 0.6 + 0.35 * len(rows)), layout="constrained")
+    shown = [row for row in reversed(rows) if row.goal[:2] in REACHED]
+    figure = Figure(figsize=(9, 1.2 + 0.3 * len(shown)), layout="constrained")
     axes = figure.subplots()
-    for place, row in enumerate(reversed(rows)):
-        low, middle, high = row.spread()
-        axes.plot([low, high], [place, place], color="tab:blue", linewidth=3)
-        axes.plot(middle, place, "o", color="tab:blue")
-        axes.annotate(
-            f"{middle:.{row.digits}f}", (high, place), (6, -3), textcoords="offset points"
-        )
-    axes.set_yticks(range(len(rows)), [row.what for row in reversed(rows)], fontsize=8)
-    axes.set_xscale("log")
-    axes.margins(x=0.2)
+    for place, row in enumerate(shown):
+        goal = float(row.goal[2:])
+        low, middle, high = (REACHED[row.goal[:2]](value, goal) for value in row.spread())
+        color = "tab:blue" if middle >= 1 else "tab:orange"
+        axes.plot([low, high], [place, place], color=color, linewidth=3)
+        axes.plot(middle, place, "o", color=color)
+        told = f"{row.spread()[1]:.{row.digits}f} ({row.goal})"
+        axes.annotate(told, (max(low, high), place), (6, -3), textcoords="offset points")
+    axes.axvline(1, color="gray", linewidth=1)
+    axes.set_yticks(range(len(shown)), [row.what for row in shown], fontsize=8)
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("times the goal: right of the line it is reached; median (goal)")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(x=0.35)
     figure.savefig(path, dpi=110)
 
 

@@ -174,8 +174,11 @@ def main() -> None:
     rows = rows_of(sides, asked.runtimes)
     others = {name: mask for name, mask in masks.items() if name != first}
     rows += dices(masks[first], others, first, "")
-    others = {f"{name} on the network's grid": on_one_grid[name] for name in others}
-    rows += dices(on_one_grid[first], others, first, ">= 0.999")
+    for name in others:
+        # nnU-Net lays its windows elsewhere, and rounding is none of this.
+        goal = ">= 0.999" if name in ("torch", "monai") else ""
+        one = {f"{name} on the network's grid": on_one_grid[name]}
+        rows += dices(on_one_grid[first], one, first, goal)
     if asked.truth:
         truth = read_mask(asked.truth).labels
         truth = truth.repeat(2, axis=0).repeat(2, axis=1) if asked.double else truth

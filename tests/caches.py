@@ -84,6 +84,7 @@ def train_params(**changes) -> TrainParams:
     values = yaml.safe_load(OURS.read_text())["train"] | {
         "patch_size": (12, 20, 16),
         "tile_size": None,
+        "wide_share": 0.0,
         "steps": 6,
         "validate_every": 3,
         "save_every": 3,

@@ -1,5 +1,4 @@
 import json
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +6,8 @@ import pytest
 import SimpleITK as sitk
 
 from builders import SHAPE, case_of, contract_of
-from dyntransnet import files
-from dyntransnet.errors import OutputError, ScanError, ServingError
-from dyntransnet.files import Job, plan_jobs, run_jobs
+from dyntransnet.errors import OutputError, ScanError
+from dyntransnet.files import plan_jobs, write_results
 from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.scan import Scan, read_mask, read_scan, write_scan
 from dyntransnet.imaging.segment import Segmentation
@@ -19,11 +17,6 @@ def bright(scan: Scan) -> Segmentation:
     return answer(
         scan, lambda w: np.concatenate([9 * w, 9 * (w - 0.5)], axis=1), contract_of()
     )  # fmt: skip
-
-
-def run_job(job: Job, segment) -> Segmentation:
-    ((_, found),) = run_jobs([job], segment)
-    return found
 
 
 def scans(folder: Path, *names: str) -> Path:
@@ -79,7 +72,8 @@ def test_two_files_of_a_metaimage_become_one_mask(tmp_path):
     image = sitk.GetImageFromArray(case_of()[0].voxels.T)
     sitk.WriteImage(image, str(tmp_path / "a.mhd"))
     (job,) = plan_jobs([tmp_path / "a.mhd"], tmp_path / "out", report=False, preview=False)
-    run_job(job, bright)
+    scan = read_scan(job.scan)
+    write_results(job, scan, bright(scan))
     assert read_mask(tmp_path / "out" / "a.nii.gz").labels.shape == SHAPE
 
 
@@ -132,7 +126,9 @@ def test_what_cannot_be_written_is_named_before_any_work(tmp_path, output, messa
 def test_a_job_writes_what_was_asked_for(tmp_path):
     scans(tmp_path / "in", "a.b.nii.gz")
     (job,) = plan_jobs([tmp_path / "in"], tmp_path / "out", report=True, preview=True)
-    found = run_job(job, bright)
+    scan = read_scan(job.scan)
+    found = bright(scan)
+    write_results(job, scan, found)
     assert names_in(tmp_path / "out") == ["a.b.json", "a.b.nii.gz", "a.b.png"]
     np.testing.assert_array_equal(read_mask(job.mask).labels, found.mask.labels)
     assert json.loads(job.report.read_text()) == {"case": "a.b", **found.report}
@@ -142,77 +138,6 @@ def test_a_job_writes_what_was_asked_for(tmp_path):
 def test_a_job_writes_nothing_more(tmp_path):
     scans(tmp_path / "in", "a.nii")
     (job,) = plan_jobs([tmp_path / "in"], tmp_path / "out", report=False, preview=False)
-    run_job(job, bright)
+    scan = read_scan(job.scan)
+    write_results(job, scan, bright(scan))
     assert names_in(tmp_path / "out") == ["a.nii"]
-
-
-def test_a_job_that_fails_leaves_nothing(tmp_path):
-    def refuse(scan: Scan) -> Segmentation:
-        raise ServingError("the server must answer, got nothing")
-
-    scans(tmp_path / "in", "a.nii")
-    (job,) = plan_jobs([tmp_path / "in"], tmp_path / "out", report=True, preview=True)
-    with pytest.raises(ServingError, match="must answer"):
-        run_job(job, refuse)
-    assert names_in(tmp_path / "out") == []
-
-
-def jobs_of(folder: Path, count: int) -> list[Job]:
-    scans(folder / "in", *[f"{n}.nii" for n in range(count)])
-    return plan_jobs([folder / "in"], folder / "out", report=False, preview=False)
-
-
-def test_many_jobs_end_in_order_and_in_the_masks_of_one(tmp_path):
-    jobs = jobs_of(tmp_path, 4)
-    done = list(run_jobs(jobs, bright))
-    assert [job for job, _ in done] == jobs
-    for job, found in done:
-        np.testing.assert_array_equal(read_mask(job.mask).labels, found.mask.labels)
-        np.testing.assert_array_equal(found.mask.labels, bright(read_scan(job.scan)).mask.labels)
-
-
-def watched(monkeypatch, tmp_path, free: int) -> list[str]:
-    """What happens in which order, where a scan is segmented slowly."""
-    seen, second = [], threading.Event()
-
-    def read(path: Path) -> Scan:
-        seen.append(f"read {path.stem}")
-        if path.stem == "1":
-            second.set()
-        return read_scan(path)
-
-    def segment(scan: Scan) -> Segmentation:
-        second.wait(0.2 if free < 1000 else 20)
-        seen.append(f"segment {scan.id}")
-        return bright(scan)
-
-    monkeypatch.setattr(files, "read_scan", read)
-    monkeypatch.setattr(files, "free_bytes", lambda: free)
-    list(run_jobs(jobs_of(tmp_path, 2), segment))
-    return seen
-
-
-def test_the_next_scan_is_read_while_one_is_segmented(tmp_path, monkeypatch):
-    seen = watched(monkeypatch, tmp_path, 10**9)
-    assert seen == ["read 0", "read 1", "segment 0", "segment 1"]
-
-
-def test_where_memory_is_short_the_next_scan_is_read_afterwards(tmp_path, monkeypatch):
-    seen = watched(monkeypatch, tmp_path, 100)
-    assert seen == ["read 0", "segment 0", "read 1", "segment 1"]
-
-
-def test_what_came_before_a_bad_scan_is_written_and_told(tmp_path):
-    jobs = jobs_of(tmp_path, 4)
-    jobs[2].scan.write_bytes(b"no image")
-    told = []
-    with pytest.raises(ScanError, match=r"^2: 2\.nii must be a readable image"):
-        told.extend(job.mask.name for job, _ in run_jobs(jobs, bright))
-    assert names_in(tmp_path / "out") == ["0.nii", "1.nii"]
-
-
-def test_what_cannot_be_written_ends_all(tmp_path):
-    jobs = jobs_of(tmp_path, 3)
-    jobs[0].mask.mkdir(parents=True)
-    with pytest.raises(OutputError, match=r"0\.nii: must be a file name, got a folder"):
-        list(run_jobs(jobs, bright))

@@ -3,6 +3,7 @@
 There are no defaults here: params.yaml is the one place to look.
 """
 
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -123,6 +124,7 @@ class TrainParams(Section):
     accumulate: PositiveInt
     patch_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     tile_size: tuple[PositiveInt, PositiveInt, PositiveInt] | None
+    wide_share: float = Field(ge=0, le=1)
     tumor_share: float = Field(ge=0, le=1)
     liver_share: float = Field(ge=0, le=1)
     loss: Literal["dice_bce", "dice_focal", "dice", "dice_tversky"]
@@ -153,6 +155,11 @@ class TrainParams(Section):
     def tile(self) -> tuple[int, int, int]:
         """Voxels of a window in inference."""
         return self.tile_size or self.patch_size
+
+    @property
+    def wide_count(self) -> int:
+        """Windows of a batch that is cut as inference sees: no more voxels than in any other."""
+        return max(1, self.batch_size * prod(self.patch_size) // prod(self.tile))
 
 
 class EvaluateParams(Section):

@@ -12,6 +12,11 @@ DynTransNetError
 ├── QualityGateError   a model is not good enough to register
 ├── ParityError        an exported model disagrees with its source
 └── ServingError       the server refused, failed or was late
+    ├── UnreachableError   no server is there, or the connection to it broke
+    ├── BusyError          its queue is full
+    ├── NotReadyError      it is there without its models
+    ├── DeadlineError      it did not answer in time
+    └── RefusedError       it, or the client before it, does not take the request
 
 A message names who, the rule and the value found: "must …, got …". The command
 line prints it as it is and exits with code 1; any other exception is a bug.
@@ -98,4 +103,34 @@ class ParityError(DynTransNetError):
 
 
 class ServingError(DynTransNetError):
-    """The server refused, failed or was late."""
+    """The server refused, failed or was late.
+
+    Args:
+        message: who, the rule and the value found.
+        request_id: of the request at fault, as the server's log has it; empty where
+            none was made.
+    """
+
+    def __init__(self, message: str, *, request_id: str = "") -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
+class UnreachableError(ServingError):
+    """No server is there, or the connection to it broke."""
+
+
+class BusyError(ServingError):
+    """The server's queue is full."""
+
+
+class NotReadyError(ServingError):
+    """The server is there without its models."""
+
+
+class DeadlineError(ServingError):
+    """The server did not answer in time."""
+
+
+class RefusedError(ServingError):
+    """The server, or the client before it, does not take the request."""

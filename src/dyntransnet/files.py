@@ -1,40 +1,32 @@
 """Scans on disk in, masks on disk out: what ``segment`` does."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
+from importlib.metadata import version
 from math import prod
 from pathlib import Path
+from typing import Any
 
-from dyntransnet.atomic import check_writable, new_file
+from dyntransnet.atomic import new_file
 from dyntransnet.client import SegmentationClient
-from dyntransnet.errors import DynTransNetError, OutputError, ScanError
+from dyntransnet.contract import Modality
+from dyntransnet.errors import OutputError, ScanError
 from dyntransnet.imaging.answer import answer
+from dyntransnet.imaging.dicom.series import VOXEL_BYTES
 from dyntransnet.imaging.fingerprint import read_fingerprint
-from dyntransnet.imaging.folders import images_in, named_twice
+from dyntransnet.imaging.pacs.inputs import inputs_in
+from dyntransnet.imaging.pacs.results import write_results as write_dicom
+from dyntransnet.imaging.pacs.source import SeriesScan
+from dyntransnet.imaging.pacs.tree import Series
 from dyntransnet.imaging.presets import Preset, tuned
-from dyntransnet.imaging.scan import (
-    READABLE,
-    Mask,
-    Scan,
-    case_id_of,
-    check_mask_path,
-    read_outline,
-    read_scan,
-    write_mask,
-)
+from dyntransnet.imaging.scan import READABLE, Mask, Scan, read_outline, read_scan, write_mask
 from dyntransnet.imaging.segment import Segmentation
-from dyntransnet.memory import free_bytes
 from dyntransnet.runtimes.choice import load
 from dyntransnet.scoring.metrics import score_case
-
-Segmenter = Callable[[Scan], Segmentation]
-
-AHEAD_SHARE = 0.2
-"""Of free memory, that the next scan may take while one is segmented."""
+from dyntransnet.targets import DICOM, beside, check_target, id_of, is_dicom, masks_for
 
 
 @dataclass(frozen=True)
@@ -42,140 +34,182 @@ class Job:
     """One scan and where its results go.
 
     Attributes:
-        scan: file to read.
-        mask: file to write.
+        scan: file to read, or DICOM series.
+        mask: file to write; DICOM SEG where it ends in ``.dcm``.
         report: JSON file to write, or None.
         preview: PNG file to write, or None.
+        structured: DICOM Structured Report to write, or None.
     """
 
-    scan: Path
+    scan: Path | Series
     mask: Path
     report: Path | None
     preview: Path | None
+    structured: Path | None = None
+
+    @property
+    def id(self) -> str:
+        """What messages and results call the scan."""
+        return id_of(self.scan)
+
+    @property
+    def source(self) -> Path:
+        """The file or folder that is read."""
+        return self.scan.origin if isinstance(self.scan, Series) else self.scan
+
+    @property
+    def shown(self) -> str:
+        """What may be printed of where it lies: the folder of a series may be a patient's name."""
+        return self.id if isinstance(self.scan, Series) else str(self.scan)
+
+    @property
+    def results(self) -> list[Path]:
+        """The files to write, the mask first."""
+        return [self.mask, *filter(None, (self.report, self.preview, self.structured))]
+
+    def read(self) -> Scan:
+        """Read the scan.
+
+        Raises:
+            ScanError: it is missing, damaged or no scan.
+        """
+        if isinstance(self.scan, Series):
+            return self.scan.read(for_dicom=is_dicom(self.mask))
+        return read_scan(self.scan)
+
+    def scan_bytes(self) -> int:
+        """What the scan takes of memory, from its header.
+
+        Raises:
+            ScanError: it cannot be read.
+        """
+        if isinstance(self.scan, Series):
+            return prod(self.scan.shape) * VOXEL_BYTES
+        outline = read_outline(self.scan)
+        return prod(outline.shape) * outline.voxel_bytes
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A way to have scans segmented.
+
+    Attributes:
+        ask: a scan to what is found in it.
+        origin: which model answers, as reports say it.
+        options: what else decides how a mask comes out.
+    """
+
+    ask: Callable[[Scan], Segmentation]
+    origin: Callable[[], dict[str, str]]
+    options: dict[str, str]
 
 
 @contextmanager
-def segmenter(
-    url: str | None,
-    model: Path | None,
-    *,
-    precision: str = "fp32",
-    timeout_s: float,
-    preset: Preset = Preset.STANDARD,
+def served(
+    url: str, *, timeout_s: float, preset: Preset = Preset.STANDARD, **connection: Any
 ) -> Iterator[Segmenter]:
-    """A way to have scans segmented: by a server, or by a model in this process.
+    """Have scans segmented by a server; several threads may ask.
 
     Args:
-        url: host and gRPC port of a server; used where no model is given.
+        url: host and gRPC port; several with commas.
+        timeout_s: budget of each call.
+        preset: what a mask may cost.
+        connection: further arguments of ``SegmentationClient``.
+
+    Raises:
+        ServingError: the client's package is missing, or an argument is wrong.
+    """
+    with SegmentationClient(url, timeout_s=timeout_s, **connection) as client:
+        yield Segmenter(
+            lambda scan: client.segment(scan, preset),
+            client.origin,
+            {"by": "server", "preset": preset.value, "version": version("dyntransnet")},
+        )
+
+
+@contextmanager
+def here(model: Path, precision: str, preset: Preset = Preset.STANDARD) -> Iterator[Segmenter]:
+    """Have scans segmented by a model in this process.
+
+    Args:
         model: a model folder, as ``export`` writes it.
-        precision: what that computes in; a server has its own.
-        timeout_s: budget of each call to a server.
+        precision: what it computes in.
         preset: what a mask may cost.
 
     Raises:
         ModelError: the model folder cannot be used.
-        ServingError: the client's package is missing.
     """
-    if model:
-        predict, contract = tuned(preset, *load(model, "openvino", precision))
-        seen = read_fingerprint(model)
-        yield lambda scan: answer(scan, predict, contract, fingerprint=seen)
-    else:
-        with SegmentationClient(str(url), timeout_s=timeout_s) as client:
-            yield lambda scan: client.segment(scan, preset)
+    predict, contract = tuned(preset, *load(model, "openvino", precision))
+    seen, by = read_fingerprint(model), f"openvino {precision}"
+    yield Segmenter(
+        lambda scan: answer(scan, predict, contract, fingerprint=seen),
+        lambda: {"network": contract.network.name, "model_sha256": str(contract.model_sha256)},
+        {"by": by, "preset": preset.value, "version": version("dyntransnet")},
+    )
 
 
-def plan_jobs(scans: Sequence[Path], output: Path, *, report: bool, preview: bool) -> list[Job]:
+def plan_jobs(
+    scans: Sequence[Path],
+    output: Path,
+    *,
+    report: bool,
+    preview: bool,
+    modality: Modality = "CT",
+) -> list[Job]:
     """Decide, before any work, what is read and what is written.
 
-    One scan file and an output with an image suffix: that file. Else the output is a
-    folder, and each mask has its scan's name.
+    One scan file or one DICOM series, and an output with a suffix that can be written: that
+    file. Else the output is a folder. There an image file's mask has its name, and a series'
+    DICOM SEG is called after the content of its first slice: names of files may be a patient's.
 
     Args:
-        scans: files, or folders whose scans are taken.
-        output: a mask file, or a folder.
-        report: whether a JSON report is written beside each mask.
+        scans: image files, folders of them, and folders or zips of DICOM series.
+        output: a mask file (``.dcm``: DICOM SEG, of a series only), or a folder.
+        report: whether a JSON report is written beside each mask, and a Structured Report
+            beside each DICOM SEG.
         preview: whether a PNG picture is written beside each mask.
+        modality: of the series; others are passed over.
 
     Raises:
-        ScanError: a scan is missing or of an unknown format, or none is found.
+        ScanError: a scan is missing, damaged or of an unknown format, or none is found.
         OutputError: a mask cannot be written where it would go, or two would go there.
     """
-    files = [file for path in scans for file in images_in(path)]
-    if not files:
-        raise ScanError(f"{scans[0]}: must hold scans ({', '.join(READABLE)}), got none")
-    to_file = len(files) == 1 and scans[0].is_file() and not output.is_dir() and output.suffix
-    masks = [output] if to_file else [output / _mask_name(file) for file in files]
-    if twice := named_twice(files):
+    inputs = [one for path in scans for one in inputs_in(path, modality)]
+    if not inputs:
+        raise ScanError(f"{scans[0]}: must hold scans ({', '.join(READABLE)}, DICOM), got none")
+    masks = masks_for(inputs, output, names_a_file=len(scans) == 1 and scans[0].is_file())
+    names = Counter(map(id_of, inputs))
+    if twice := [name for name, count in names.items() if count > 1]:
         raise OutputError(f"{output}: each scan must have its own name, got {twice[0]} twice")
-    for file, mask in zip(files, masks, strict=True):
-        check_mask_path(mask)
-        check_writable(mask)
-        if mask.exists() and mask.samefile(file):
-            raise OutputError(f"{mask}: must not be the scan itself, got the same file")
+    for scan, mask in zip(inputs, masks, strict=True):
+        check_target(scan, mask)
     return [
         Job(
-            file,
+            scan,
             mask,
-            report=_beside(mask, ".json") if report else None,
-            preview=_beside(mask, ".png") if preview else None,
+            report=beside(mask, ".json") if report else None,
+            preview=beside(mask, ".png") if preview else None,
+            structured=beside(mask, f".sr{DICOM}") if report and is_dicom(mask) else None,
         )
-        for file, mask in zip(files, masks, strict=True)
+        for scan, mask in zip(inputs, masks, strict=True)
     ]
 
 
-def run_jobs(jobs: Sequence[Job], segment: Segmenter) -> Iterator[tuple[Job, Segmentation]]:
-    """Segment scan files and write what was asked for, in order.
-
-    While a scan is segmented, the next one is read and the last one's results are written.
-
-    Yields:
-        Each job whose results are written.
+def write_results(job: Job, scan: Scan, found: Segmentation) -> None:
+    """Write what a job asks for.
 
     Raises:
-        DynTransNetError: a scan, the server or the output is at fault; what came before
-            is written, and no file is left half-written.
+        OutputError: that cannot be done; no file is left half-written.
     """
-    written: Future[tuple[Job, Segmentation]] | None = None
-    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        reading = reader.submit(read_scan, jobs[0].scan)
-        for job, following in zip_longest(jobs, jobs[1:]):
-            try:
-                scan = reading.result()
-                if following and _may_be_read_ahead(following.scan):
-                    reading = reader.submit(read_scan, following.scan)
-                    following = None
-                found = segment(scan)
-            except DynTransNetError:
-                if written:
-                    yield written.result()
-                raise
-            if written:
-                yield written.result()
-            written = writer.submit(_write, job, scan, found)
-            if following:
-                reading = reader.submit(read_scan, following.scan)
-        if written:
-            yield written.result()
-
-
-def _may_be_read_ahead(path: Path) -> bool:
-    """Whether a scan leaves room for the one that is being segmented."""
-    try:
-        outline = read_outline(path)
-    except ScanError:
-        return True  # reading it says why
-    return prod(outline.shape) * outline.voxel_bytes < AHEAD_SHARE * free_bytes()
-
-
-def _write(job: Job, scan: Scan, found: Segmentation) -> tuple[Job, Segmentation]:
-    write_mask(found.mask, job.mask)
+    if isinstance(scan, SeriesScan):
+        write_dicom(found, scan, job.mask, report=job.structured)
+    else:
+        write_mask(found.mask, job.mask)
     if job.report:
         with new_file(job.report) as path:
             path.write_text(json.dumps({"case": scan.id, **found.report}, indent=1) + "\n")
     if job.preview:
         draw_preview(scan, found.mask, job.preview, truth=None)
-    return job, found
 
 
 def draw_preview(scan: Scan, mask: Mask, target: Path, *, truth: Mask | None) -> None:
@@ -186,12 +220,3 @@ def draw_preview(scan: Scan, mask: Mask, target: Path, *, truth: Mask | None) ->
     shown = "  ".join(f"Dice {name} {row['dice']:.3f}" for name, row in scores.items())
     with new_file(target) as path:
         draw_overlay(scan, mask, path, truth=truth, title=f"{scan.id}  {shown}".strip())
-
-
-def _mask_name(scan: Path) -> str:
-    """A mask is written as NIfTI where the scan's format cannot be one file."""
-    return f"{case_id_of(scan)}.nii.gz" if scan.suffix.lower() == ".mhd" else scan.name
-
-
-def _beside(mask: Path, suffix: str) -> Path:
-    return mask.with_name(case_id_of(mask) + suffix)

@@ -82,6 +82,14 @@ def test_a_batch_is_refused_where_a_byte_is_missing(monkeypatch, changes):
         check_fits(SPEC, params, ALONE)
 
 
+def test_a_wide_batch_must_fit_too(monkeypatch):
+    params = train_params(patch_size=PATCH, tile_size=(48, 60, 64), wide_share=0.5)
+    monkeypatch.setattr(memory, "free_on", lambda device: needed())
+    with pytest.raises(ParamsError, match=r"1 windows of \(48, 60, 64\)"):
+        check_fits(SPEC, params, ALONE)
+    check_fits(SPEC, params.model_copy(update={"wide_share": 0.0}), ALONE)
+
+
 def test_each_process_needs_memory_for_its_own_windows(monkeypatch):
     monkeypatch.setattr(memory, "free_on", lambda device: needed(batch_size=2))
     params = train_params(patch_size=PATCH, batch_size=4)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from caches import train_params
 from dyntransnet.errors import ParamsError
 from dyntransnet.learning.processes import Team, joined, mean_over, summed, synchronized
 from launch import together
@@ -89,7 +90,21 @@ def test_without_torchrun_a_process_is_alone(monkeypatch):
 
 def test_a_batch_that_cannot_be_dealt_out_evenly_is_refused():
     team = Team(torch.device("cpu"), rank=1, size=3)
-    team.check_divides(6)
+    team.check_divides(train_params(batch_size=6))
     rule = r"^train\.batch_size: must be a multiple of the 3 processes, got 4$"
     with pytest.raises(ParamsError, match=rule):
-        team.check_divides(4)
+        team.check_divides(train_params(batch_size=4))
+
+
+def test_wide_batches_that_cannot_be_dealt_out_evenly_are_refused():
+    team = Team(torch.device("cpu"), rank=1, size=2)
+    wide = {"patch_size": (8, 8, 8), "tile_size": (16, 8, 8), "batch_size": 4}
+    team.check_divides(train_params(**wide, wide_share=0.5))
+    odd = wide | {"batch_size": 6}
+    team.check_divides(train_params(**odd))
+    rule = (
+        r"^train\.wide_share: must be 0, or wide batches a multiple of the 2 processes, "
+        r"got 3 windows of \(16, 8, 8\)$"
+    )
+    with pytest.raises(ParamsError, match=rule):
+        team.check_divides(train_params(**odd, wide_share=0.5))

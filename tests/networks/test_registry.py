@@ -5,6 +5,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dyntransnet.contract import NetworkSpec
 from dyntransnet.errors import ModelError, ParamsError
+from dyntransnet.learning.loop import CHANNELS_LAST, put_channels_last
 from dyntransnet.networks import registry
 from dyntransnet.networks.registry import (
     NETWORKS,
@@ -210,6 +211,18 @@ def test_network_that_can_become_onnx_passes():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_every_network_can_have_its_channels_last(name):
+    network, (window, _) = built(name).eval(), window_of(small(name))
+    with torch.no_grad():
+        expected = network(window)
+        put_channels_last(network)
+        assert network(window).sub(expected).abs().max() < 1e-4 * expected.abs().max()
+    for weight in network.parameters():
+        if weight.ndim in CHANNELS_LAST:
+            assert weight.is_contiguous(memory_format=CHANNELS_LAST[weight.ndim])
+
+
 def test_tiny_learns_a_liver_and_its_lesion_among_decoys():
     torch.manual_seed(0)
     network = build(spec("dyntransnet_tiny"), (32, 32, 48))

@@ -1,5 +1,6 @@
 """A trained model at work."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,40 +17,99 @@ from dyntransnet.cli.arguments import (
     address_of,
     existing,
 )
+from dyntransnet.contract import Modality
 from dyntransnet.repository import MAX_BATCH_SIZE
 from dyntransnet.runtimes.plan_file import Precision, Target
 
+SERVER = "With a server"
+
 
 def segment(
-    scans: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    output: Annotated[Path, typer.Option(help="Mask file for one scan, else a folder.")],
-    url: Annotated[str, typer.Option(help="Server to ask, HOST:PORT.")] = "127.0.0.1:8001",
+    scans: Annotated[
+        list[Path],
+        typer.Argument(help="Scans or folders of scans; folders or zips of DICOM series."),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Mask file for one scan (.dcm: DICOM SEG), else a folder.")
+    ],
     model: Annotated[Path | None, typer.Option(help="Model folder to run here instead.")] = None,
     precision: Annotated[
         str, typer.Option(help="With --model: fp32, bf16 or int8, as export.openvino made it.")
     ] = "fp32",
     report: Annotated[
-        bool, typer.Option("--report", help="Write volumes and lesions too.")
+        bool,
+        typer.Option("--report", help="Write volumes and lesions too: JSON, with DICOM an SR."),
     ] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Write a picture too.")] = False,
-    timeout_s: Annotated[float, typer.Option(help="Longest wait for one scan.")] = 120.0,
     fast: Annotated[bool, typer.Option("--fast", help="Fewer windows.")] = False,
     accurate: Annotated[
         bool, typer.Option("--accurate", help="More windows, mirrored where training did so.")
     ] = False,
+    modality: Annotated[Modality, typer.Option(help="Of DICOM series: CT or MR.")] = "CT",
+    again: Annotated[
+        bool, typer.Option("--again", help="Do what is done, and replace masks that were changed.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object for each scan.")
+    ] = False,
+    url: Annotated[
+        str, typer.Option(help="HOST:PORT; several with commas.", rich_help_panel=SERVER)
+    ] = "127.0.0.1:8001",
+    timeout_s: Annotated[
+        float, typer.Option(help="Longest wait for one scan.", rich_help_panel=SERVER)
+    ] = 120.0,
+    parallel: Annotated[
+        int, typer.Option(help="Most scans on their way at once.", min=1, rich_help_panel=SERVER)
+    ] = 2,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="Certificates to trust (PEM).", rich_help_panel=SERVER)
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Your certificate (PEM).", rich_help_panel=SERVER)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Its key (PEM).", rich_help_panel=SERVER)
+    ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(help="File of lines NAME: VALUE to send along.", rich_help_panel=SERVER),
+    ] = None,
+    shared_memory: Annotated[
+        bool,
+        typer.Option("--shared-memory", help="To a server on this host.", rich_help_panel=SERVER),
+    ] = False,
 ) -> None:
-    """Label liver and tumors in scans, each on its own grid."""
-    from dyntransnet import files
+    """Label liver and tumors in scans, each on its own grid.
+
+    In a folder, what is done is left alone, and a scan that fails does not stop the others.
+    """
+    from dyntransnet import batch, files
+    from dyntransnet.cli import connecting, shown
     from dyntransnet.imaging.presets import Preset
 
     preset = Preset.of(fast=fast, accurate=accurate)
-    jobs = files.plan_jobs(scans, output, report=report, preview=preview)
-    with files.segmenter(
-        url, model, precision=precision, timeout_s=timeout_s, preset=preset
-    ) as segment_scan:
-        for job, found in files.run_jobs(jobs, segment_scan):
-            ml = {name: found.report[f"{name}_ml"] for name in ("liver", "tumor")}
-            print(f"{job.mask}: liver {ml['liver']:.0f} ml, tumor {ml['tumor']:.1f} ml")
+    jobs = files.plan_jobs(scans, output, report=report, preview=preview, modality=modality)
+    connection = connecting.connection_of(
+        ca=tls_ca, cert=tls_cert, key=tls_key, metadata=metadata, shared=shared_memory
+    )
+    with (
+        files.here(model, precision, preset)
+        if model
+        else files.served(url, timeout_s=timeout_s, preset=preset, **connection)
+    ) as segmenter:
+        outcomes = batch.run_jobs(
+            jobs,
+            segmenter.ask,
+            parallel=1 if model else parallel,
+            records=batch.records_of(jobs, output, segmenter, again=again),
+        )
+        errors = shown.show(outcomes, len(jobs), as_json=as_json)
+    if errors and len(jobs) == 1:
+        raise errors[0]
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        raise typer.Exit(1)
 
 
 def build_engine(

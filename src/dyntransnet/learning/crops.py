@@ -4,7 +4,7 @@ Every window is drawn from (seed, batch, its place in the batch) alone, so that 
 run sees the batches of the uninterrupted one, and several processes those of a single one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,9 @@ from dyntransnet.config import TrainParams
 from dyntransnet.learning.cache import CachedCase, cut
 from dyntransnet.learning.planting import Spacing, plant
 
+Shape = tuple[int, int, int]
+Share = Callable[[Sequence[int]], Sequence[int]]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -27,6 +30,8 @@ class Batch:
         image: network input.
         label: 0, 1, 2 as floats.
         cases: where each was cut.
+        patch_size: voxels of a window as the network is to see it; these are larger, to
+            leave room for rotation.
         spacing_mm: of the grid.
         chances: where each window's further chance comes from.
     """
@@ -34,6 +39,7 @@ class Batch:
     image: Float32[Tensor, "n 1 x y z"]
     label: Float32[Tensor, "n 1 x y z"]
     cases: tuple[str, ...]
+    patch_size: Shape
     spacing_mm: Spacing
     chances: tuple[torch.Generator, ...]
 
@@ -42,23 +48,25 @@ def batches(
     cases: Sequence[CachedCase],
     params: TrainParams,
     *,
-    edge: tuple[int, int, int],
+    margin: Callable[[Shape], Shape],
     first: int,
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
-    places: Sequence[int] | None = None,
+    share: Share = tuple,
 ) -> Iterator[Batch]:
     """Endless batches, the next one cut while this one is used.
+
+    Most are of ``params.patch_size``; ``params.wide_share`` of them show as much as
+    inference will, ``params.tile``, in fewer windows.
 
     Args:
         cases: where windows come from.
         params: batch size, seed, and shares of tumor and liver windows.
-        edge: voxels of a window; larger than the patch, to leave room for rotation.
+        margin: patch to the window that is cut, with room for rotation.
         first: the number of the batch to start from.
         spacing_mm: of the cases' grid.
-        places: which windows of each batch are cut here; all of them if not given.
+        share: all windows of a batch to those that are cut here.
     """
-    cut_here = range(params.batch_size) if places is None else places
-    make = partial(_batch, cases, params, edge, spacing_mm, cut_here)
+    make = partial(_batch, cases, params, margin, spacing_mm, share)
     with ThreadPoolExecutor(1) as pool:
         following: Future[Batch] = pool.submit(make, first)
         while True:
@@ -70,17 +78,19 @@ def batches(
 def _batch(
     cases: Sequence[CachedCase],
     params: TrainParams,
-    edge: tuple[int, int, int],
+    margin: Callable[[Shape], Shape],
     spacing_mm: Spacing,
-    places: Sequence[int],
+    share: Share,
     number: int,
 ) -> Batch:
     names, pairs, chances = [], [], []
-    for place in places:
+    is_wide = np.random.default_rng([params.seed, number]).random() < params.wide_share
+    patch_size = params.tile if is_wide else params.patch_size
+    for place in share(range(params.wide_count if is_wide else params.batch_size)):
         rng = np.random.default_rng([params.seed, number, place])
         case = cases[rng.integers(len(cases))]
         names.append(case.id)
-        image, label = cut(case, center_in(case, params, rng), params.patch_size, edge)
+        image, label = cut(case, center_in(case, params, rng), patch_size, margin(patch_size))
         plant(image, label, params.augment.lesions, spacing_mm, rng)
         pairs.append((image, label))
         chances.append(torch.Generator().manual_seed(int(rng.integers(2**63))))
@@ -88,7 +98,7 @@ def _batch(
         torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32))
         for arrays in zip(*pairs, strict=True)
     )
-    return Batch(images, labels, tuple(names), spacing_mm, tuple(chances))
+    return Batch(images, labels, tuple(names), patch_size, spacing_mm, tuple(chances))
 
 
 def center_in(case: CachedCase, params: TrainParams, rng: np.random.Generator) -> np.ndarray:

@@ -34,6 +34,8 @@ LOSS_EVERY = 20
 PACE_STEPS = 5
 """Steps that are timed, after one that is not, to fit a run into its budget."""
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 Log = Callable[[Mapping[str, float], int], object]
 """Where curves go besides the report: values and their step."""
 
@@ -45,15 +47,22 @@ def start_state(contract: Contract, params: TrainParams, team: Team) -> Training
     """A fresh network with its average and optimizer, the same for the same seed."""
     torch.use_deterministic_algorithms(team.device.type == "cpu")
     torch.manual_seed(params.seed)
-    layout = torch.channels_last_3d if params.channels_last else torch.contiguous_format
     network = build(contract.network, contract.patch_size).to(team.device)
-    network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks it
+    if params.channels_last:
+        put_channels_last(network)
     average = copy.deepcopy(network)
     if team.size > 1 and team.device.type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     groups = parameter_groups(network, params.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=params.learning_rate)
     return TrainingState(network, average, {}, optimizer, gradient_scaler(team.device, params))
+
+
+def put_channels_last(network: nn.Module) -> None:
+    """Lay weights out as convolutions in bf16 like them; a network may have some of slices, too."""
+    for weight in network.parameters():
+        if weight.ndim in CHANNELS_LAST:
+            weight.data = weight.data.to(memory_format=CHANNELS_LAST[weight.ndim])
 
 
 def fit(
@@ -134,7 +143,7 @@ def learn(
             batch = next(windows)
             image, label = augment(
                 batch.image.to(team.device), batch.label.to(team.device),
-                params.patch_size, params.augment, batch.spacing_mm, batch.chances,
+                batch.patch_size, params.augment, batch.spacing_mm, batch.chances,
             )  # fmt: skip
         with told_when_full(params):
             with autocast(team.device, params):
@@ -235,10 +244,10 @@ def _windows(cohort: Cohort, params: TrainParams, team: Team, *, first: int) -> 
     return batches(
         cohort.train,
         params,
-        edge=margin_for(params.patch_size, params.augment, cohort.spacing_mm),
+        margin=lambda patch: margin_for(patch, params.augment, cohort.spacing_mm),
         first=first,
         spacing_mm=cohort.spacing_mm,
-        places=team.share(range(params.batch_size)),
+        share=team.share,
     )
 
 

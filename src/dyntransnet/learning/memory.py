@@ -30,16 +30,20 @@ def check_fits(network: NetworkSpec, params: TrainParams, team: Team) -> None:
     Raises:
         ParamsError: a step cannot fit.
     """
-    windows = params.batch_size // team.size
-    cost = cost_of(network, params.patch_size, batch=windows, precision=params.precision)
-    kept = 0 if params.recompute else cost.activation_bytes
-    needed, free = BYTES_PER_PARAMETER * cost.parameters + kept, free_on(team.device)
-    if needed > free:
-        raise ParamsError(
-            f"train.batch_size: {windows} windows of {params.patch_size} of {network.name} must "
-            f"fit in the {free / 2**30:.1f} GiB that are free, got at least "
-            f"{needed / 2**30:.1f} GiB; {ADVICE}"
-        )
+    kinds = {params.patch_size: params.batch_size}
+    if params.wide_share:
+        kinds[params.tile] = params.wide_count
+    free = free_on(team.device)
+    for patch_size, count in kinds.items():
+        windows = count // team.size
+        cost = cost_of(network, patch_size, batch=windows, precision=params.precision)
+        kept = 0 if params.recompute else cost.activation_bytes
+        if (needed := BYTES_PER_PARAMETER * cost.parameters + kept) > free:
+            raise ParamsError(
+                f"train.batch_size: {windows} windows of {patch_size} of {network.name} must "
+                f"fit in the {free / 2**30:.1f} GiB that are free, got at least "
+                f"{needed / 2**30:.1f} GiB; {ADVICE}"
+            )
 
 
 def free_on(device: torch.device) -> int:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dyntransnet.config import TrainParams
 from dyntransnet.errors import ParamsError
 
 Value = TypeVar("Value")
@@ -40,16 +41,21 @@ class Team:
         """Whether this process writes for all."""
         return self.rank == 0
 
-    def check_divides(self, batch_size: int) -> None:
+    def check_divides(self, params: TrainParams) -> None:
         """Make sure that every process gets equally many windows.
 
         Raises:
-            ParamsError: the batch cannot be dealt out evenly.
+            ParamsError: a batch cannot be dealt out evenly.
         """
-        if batch_size % self.size:
+        if params.batch_size % self.size:
             raise ParamsError(
                 f"train.batch_size: must be a multiple of the {self.size} processes, "
-                f"got {batch_size}"
+                f"got {params.batch_size}"
+            )
+        if params.wide_share and params.wide_count % self.size:
+            raise ParamsError(
+                f"train.wide_share: must be 0, or wide batches a multiple of the {self.size} "
+                f"processes, got {params.wide_count} windows of {params.tile}"
             )
 
     def share(self, values: Sequence[Value]) -> Sequence[Value]:

@@ -64,7 +64,7 @@ def run(
         study: tags of a run that is one of many; its ``study`` names the MLflow run above it.
     """
     with joined() as team:
-        team.check_divides(params.batch_size)
+        team.check_divides(params)
         cohort = Cohort.open(cache, splits, params.fold)
         check_sizes(network, params.patch_size, params.tile)
         contract = _contract(cache, manifest, network, params)

@@ -1,0 +1,44 @@
+"""What a caller is told while a scan is on its way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where a request is."""
+
+    SENDING = "sending"
+    WAITING = "waiting"
+    """For the next try, or for a server to come back."""
+
+    WORKING = "working"
+    """On the server, window by window; only where the server streams."""
+
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step of one request.
+
+    Attributes:
+        case: the scan's name.
+        request_id: of the request, the same for all of its tries.
+        phase: where it is.
+        server: host and port; empty while none is chosen.
+        tries: how often it was sent.
+        done: windows that are answered.
+        total: windows of the scan; 0 where the server does not say.
+    """
+
+    case: str
+    request_id: str
+    phase: Phase
+    server: str = ""
+    tries: int = 0
+    done: int = 0
+    total: int = 0
+
+
+Listener = Callable[[Progress], object]
