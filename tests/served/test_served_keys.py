@@ -10,12 +10,12 @@ import pytest
 from certificates import Authority
 from threshold_network import scan_of
 
-from dyntransnet import server as module
 from dyntransnet.client import SegmentationClient, Tls
 from dyntransnet.errors import RefusedError, UnreachableError
 from dyntransnet.imaging.scan import read_mask, read_scan, write_scan
 from dyntransnet.imaging.segment import segment
 from dyntransnet.server import TritonServer
+from dyntransnet.server import triton as module
 
 pytestmark = pytest.mark.triton
 
