@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -171,13 +172,13 @@ def test_files_of_certificates_are_checked_before_anything_is_sent(tmp_path):
 
 
 def left_over() -> list[str]:
-    return [path.name for path in SHARED_MEMORY.glob("dyntransnet-id1-*")]
+    return [path.name for path in SHARED_MEMORY.glob(f"dyntransnet-{os.getpid()}-id1-*")]
 
 
 def test_a_region_holds_the_voxels_and_is_gone_afterwards():
     asked = request()
     with region_for(asked, 1) as region:
-        assert left_over() == ["dyntransnet-id1-1"]
+        assert left_over() == [f"dyntransnet-{os.getpid()}-id1-1"]
         held = np.frombuffer((SHARED_MEMORY / region.name).read_bytes(), np.uint8)
         voxels = held[: region.voxel_bytes].view(np.int16).reshape(SHAPE)
         np.testing.assert_array_equal(voxels, asked.scan.voxels)
