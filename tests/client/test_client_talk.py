@@ -1,6 +1,7 @@
 """What is said to a server, word by word, without one."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +23,7 @@ from dyntransnet.imaging.scan import Scan
 
 SHAPE = (5, 4, 3)
 URL = "127.0.0.1:8001"
+OURS = f"dyntransnet-{os.getpid()}-id1"
 LATE = FaultError(Fault.LATE, "late")
 USED = FaultError(Fault.BROKEN, f"INTERNAL: it is {IN_USE}.")
 LOST = FaultError(Fault.LOST, "socket closed")
@@ -90,8 +92,8 @@ def test_through_memory_a_region_is_shown_used_and_given_back():
 def test_what_a_late_server_holds_is_asked_back_at_the_next_call_and_at_the_end():
     sharing = Sharing(wanted=True)
     assert carried(talk_of(sharing), None, LATE) == ([REGISTER, INFER], None)
-    assert sharing.held_by(URL) == ["dyntransnet-id1-1"]
-    assert not list(SHARED_MEMORY.glob("dyntransnet-id1-*"))
+    assert sharing.held_by(URL) == [f"{OURS}-1"]
+    assert not list(SHARED_MEMORY.glob(f"{OURS}-*"))
     said, _ = carried(farewell(URL, sharing), USED, USED, None)
     assert said == [LET_GO] * 3
     assert sharing.held_by(URL) == []
@@ -127,10 +129,10 @@ def test_a_call_that_is_dropped_leaves_no_region():
     talk = talk_of(sharing)
     next(talk)
     talk.send(None)
-    assert list(SHARED_MEMORY.glob("dyntransnet-id1-*"))
+    assert list(SHARED_MEMORY.glob(f"{OURS}-*"))
     talk.close()
-    assert not list(SHARED_MEMORY.glob("dyntransnet-id1-*"))
-    assert sharing.held_by(URL) == ["dyntransnet-id1-1"]
+    assert not list(SHARED_MEMORY.glob(f"{OURS}-*"))
+    assert sharing.held_by(URL) == [f"{OURS}-1"]
 
 
 @pytest.mark.parametrize("answers", [(False,), (True, False)])
