@@ -1,14 +1,16 @@
 """``mlflow deployments -t triton:/HOST:PORT``: the registry's models on a Triton that runs.
 
-A server has one deployment, ``dyntransnet``: the version that has its traffic. Options go in
-``-C key=value``: ``repository`` (the server's, on a disk that both see), ``control_key_file``,
-``tls_ca``, ``tls_cert``, ``tls_key``, ``params`` (params.yaml), ``min_dice``.
+A server has one deployment, ``dyntransnet``: the version that has its traffic. Options go into
+the target, as in ``triton:/HOST:PORT?repository=/models&control_key_file=key``, or into
+``-C key=value`` where MLflow has it: ``repository`` (the server's, on a disk that both see),
+``control_key_file``, ``tls_ca``, ``tls_cert``, ``tls_key``, ``params`` (params.yaml), ``min_dice``.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlparse
 
 import numpy as np
 from mlflow import MlflowClient
@@ -23,7 +25,7 @@ from dyntransnet.repository import NETWORK
 from dyntransnet.rollout import live
 from dyntransnet.rollout.control import Address, Controller
 from dyntransnet.server.access import read_control_key
-from dyntransnet.service.versions import Traffic, read_receipt, read_traffic
+from dyntransnet.service.versions import read_receipt, read_traffic
 from dyntransnet.tracking import alias_version, connect
 
 NAME = "dyntransnet"
@@ -48,12 +50,14 @@ class TritonDeploymentClient(BaseDeploymentClient):
     """What MLflow calls.
 
     Args:
-        target_uri: ``triton`` or ``triton:/HOST:PORT``.
+        target_uri: ``triton`` or ``triton:/HOST:PORT?key=value``.
     """
 
     def __init__(self, target_uri: str) -> None:
         super().__init__(target_uri)  # type: ignore[no-untyped-call]
-        self.url = target_uri.partition(":")[2].strip("/") or DEFAULT_URL
+        target = urlparse(target_uri)
+        self.url = target.path.removeprefix("triton").strip("/") or DEFAULT_URL
+        self.options = dict(parse_qsl(target.query))
 
     def create_deployment(
         self,
@@ -86,7 +90,7 @@ class TritonDeploymentClient(BaseDeploymentClient):
         endpoint: str | None = None,
     ) -> dict[str, Any]:
         """The same: the version that had the traffic goes on with what it has begun."""
-        options = dict(config or {})
+        options = self.options | dict(config or {})
         with _told(name):
             params = Params.load(Path(options.get("params", PARAMS_FILE)))
             client = connect()
@@ -99,13 +103,13 @@ class TritonDeploymentClient(BaseDeploymentClient):
                 params=params.publish,
                 min_dice=float(options.get("min_dice", limit)),
             )
-        return {**self.get_deployment(name, config=options), "flavor": "onnx"}
+        return {**self._state(options), "flavor": "onnx"}
 
     def delete_deployment(
         self, name: str, config: Config | None = None, endpoint: str | None = None
     ) -> None:
         """Stop serving: the network is unloaded, once what it has begun is answered."""
-        options = dict(config or {})
+        options = self.options | dict(config or {})
         with _told(name), Controller(self._address(options)) as server:
             server.unload(NETWORK)
             live.untell(connect(), _repository(options), self.url)
@@ -114,17 +118,17 @@ class TritonDeploymentClient(BaseDeploymentClient):
         """The one there is, if the server answers."""
         return [self.get_deployment(NAME)]
 
-    def get_deployment(
-        self, name: str, endpoint: str | None = None, config: Config | None = None
-    ) -> dict[str, Any]:
+    def get_deployment(self, name: str, endpoint: str | None = None) -> dict[str, Any]:
         """Which registered version has the traffic, and whether it is ready."""
-        options = dict(config or {})
         with _told(name):
-            network = _repository(options) / NETWORK
-            traffic: Traffic = read_traffic(network)
-            receipt = read_receipt(network / str(traffic.version))
-            with Controller(self._address(options)) as server:
-                is_ready = server.is_ready(NETWORK, traffic.version)
+            return self._state(self.options)
+
+    def _state(self, options: Config) -> dict[str, Any]:
+        network = _repository(options) / NETWORK
+        traffic = read_traffic(network)
+        receipt = read_receipt(network / str(traffic.version))
+        with Controller(self._address(options)) as server:
+            is_ready = server.is_ready(NETWORK, traffic.version)
         return {
             "name": NAME,
             "url": self.url,
@@ -148,11 +152,10 @@ class TritonDeploymentClient(BaseDeploymentClient):
         Returns:
             ``mask`` as an array of labels, and ``report``.
         """
-        from dyntransnet.client import SegmentationClient
-
-        with _told(deployment_name or NAME), SegmentationClient(self.url) as client:
-            found = client.segment(_scan_of(inputs))
-        return {"mask": found.mask.labels, "report": found.report}
+        address = self._address(self.options)
+        with _told(deployment_name or NAME), Controller(address) as server:
+            mask, report = server.ask(_scan_of(inputs))
+        return {"mask": mask, "report": report}
 
     def _address(self, options: Config) -> Address:
         files = {name: Path(options[f"tls_{name}"]) for name in TLS if f"tls_{name}" in options}

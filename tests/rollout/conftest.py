@@ -4,17 +4,16 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
-from swapping import KEY, plain_repository
+from swapping import KEY, plain_repository, small_golden_scan
 
 from dyntransnet.rollout.control import Address
-from dyntransnet.runtimes import golden
 from dyntransnet.server import Access, TritonServer
 
 
 @pytest.fixture(autouse=True)
-def _small_golden_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {"spacing_mm": (8.0, 8.0, 10.0), "shape": (49, 42, 24)}
-    monkeypatch.setattr(golden, "RECIPE", golden.RECIPE.model_copy(update=few))
+def _few_voxels() -> Iterator[None]:
+    with small_golden_scan():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,13 @@
 """Models that are swapped, and the repository that they go to."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dyntransnet import repository as names
 from dyntransnet.config import PublishParams
+from dyntransnet.runtimes import golden
 from dyntransnet.stages.publish import write_network
 from models import save_model, threshold_model
 
@@ -13,6 +16,18 @@ KEY = "a-key-of-the-tests"
 PARAMS = PublishParams(backend="python", runtime="onnxruntime", precision="fp32")
 COARSE = (6.0, 6.0, 6.0)
 """Few windows for a scan."""
+
+
+@contextmanager
+def small_golden_scan() -> Iterator[None]:
+    """The phantom in few voxels."""
+    known = golden.RECIPE
+    few = {"spacing_mm": (10.0, 10.0, 12.0), "shape": (39, 34, 20)}
+    golden.RECIPE = known.model_copy(update=few)
+    try:
+        yield
+    finally:
+        golden.RECIPE = known
 
 
 def save_coarse(folder: Path, low: float) -> Path:

@@ -46,6 +46,14 @@ def test_a_request_id_comes_back_and_is_in_the_log(server):
     assert entry["seconds"] >= sum(entry["phases"].values()) - 1e-3
 
 
+def test_a_refusal_names_the_request_only_where_the_client_could_not(server):
+    bad = Scan("bad", SCAN.voxels, NOWHERE)
+    with pytest.raises(triton.InferenceServerException, match=r"\]$"):
+        ask(server, bad, request_id="mine")
+    with pytest.raises(triton.InferenceServerException, match=r"\(request \w{32}\)$"):
+        ask(server, bad)
+
+
 def test_without_an_id_a_new_one_is_given_each_time(server):
     first, second = (report_of(ask(server, SCAN))["request_id"] for _ in range(2))
     assert first != second

@@ -108,25 +108,36 @@ class Controller:
             )
         )
 
-    def ask(self, scan: Scan, version: int) -> tuple[UInt8[np.ndarray, "x y z"], dict[str, Any]]:
-        """Labels and report of a scan, from one version of the network.
+    def ask(
+        self, scan: Scan, version: int | None = None
+    ) -> tuple[UInt8[np.ndarray, "x y z"], dict[str, Any]]:
+        """Labels and report of a scan.
+
+        Args:
+            scan: to be sent.
+            version: of the network; None: the one that has the traffic.
 
         Raises:
             ServingError: the server did not answer.
         """
+        is_int16 = scan.voxels.dtype == np.int16
         tensors = [
-            (names.VOXELS, "INT16", scan.voxels),
+            (names.VOXELS, "INT16", scan.voxels)
+            if is_int16
+            else (names.VOXELS_FLOAT, "FP32", scan.voxels),
             (names.AFFINE, "FP64", scan.affine),
             (names.CASE, "BYTES", np.array([scan.id.encode()], np.object_)),
-            (names.NETWORK_VERSION, "BYTES", np.array([str(version).encode()], np.object_)),
         ]
+        if version is not None:
+            number = np.array([str(version).encode()], np.object_)
+            tensors.append((names.NETWORK_VERSION, "BYTES", number))
         inputs = [
             triton.InferInput(name, array.shape, kind).set_data_from_numpy(array)
             for name, kind, array in tensors
         ]
         outputs = [triton.InferRequestedOutput(name) for name in (names.MASK, names.REPORT)]
         answer = self._call(
-            f"answer with version {version}",
+            "answer" if version is None else f"answer with version {version}",
             lambda: self._connection.infer(
                 names.FRONT_DOOR, inputs, outputs=outputs, client_timeout=TIMEOUT_S
             ),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dyntransnet.errors import ServingError
 
-CONTROL_HEADER = "control"
-"""gRPC metadata: ``triton-grpc-protocol-control: KEY``; HTTP: ``control: KEY``."""
+CONTROL_HEADER = "admin-key"
+"""As in the container. In gRPC's metadata it is ``triton-grpc-protocol-admin-key``."""
 
 CONTROL_KEY = "DYNTRANSNET_CONTROL_KEY"
 """Environment variable that may hold the key instead of a file."""

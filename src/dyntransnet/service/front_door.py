@@ -53,6 +53,7 @@ class Record:
     """What is counted and written down of a request."""
 
     request_id: str = ""
+    is_named_here: bool = False
     outcome: Outcome = Outcome.FAILED
     windows: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
@@ -105,6 +106,7 @@ class FrontDoor:
 
     def _answer(self, request: Any, record: Record, progress: Progress | None) -> list[Any]:
         record.request_id = request_id_of(request.request_id())
+        record.is_named_here = not request.request_id()
         asked = read_request(
             lambda name: self._values(request, name), queue_timeout_us=request.timeout()
         )
@@ -211,5 +213,6 @@ class FrontDoor:
                 record.facts["cause"] = said
             elif not isinstance(error, DynTransNetError):
                 said = "internal error, see the server's log"
-        who = f" (request {record.request_id})" if record.request_id else ""
-        return self._triton.InferenceResponse(error=self._triton.TritonError(said + who, code))
+        if record.is_named_here:  # or else nobody could find it in the log
+            said += f" (request {record.request_id})"
+        return self._triton.InferenceResponse(error=codes(said, code))
