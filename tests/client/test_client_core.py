@@ -98,6 +98,7 @@ def test_what_is_safe_is_tried_again(fault):
         (Fault.REFUSED, RefusedError),
         (Fault.BROKEN, ServingError),
         (Fault.LATE, DeadlineError),
+        (Fault.OVERDUE, DeadlineError),
         (Fault.NOT_READY, NotReadyError),
         (Fault.UNTRUSTED, UnreachableError),
     ],
@@ -193,7 +194,7 @@ def test_one_answer_between_failures_keeps_a_circuit_closed():
     assert world.of(Probe) == []
 
 
-@pytest.mark.parametrize("fault", [Fault.BUSY, Fault.REFUSED, Fault.BROKEN])
+@pytest.mark.parametrize("fault", [Fault.BUSY, Fault.OVERDUE, Fault.REFUSED, Fault.BROKEN])
 def test_what_a_server_says_itself_never_opens_its_circuit(fault):
     world = World(Policy(first_pause_s=0.0, spare_retries=99), ["a"], always(fault))
     for _ in range(5):

@@ -52,13 +52,13 @@ def answer(report: object, request_id: str = "id1") -> SimpleNamespace:
         ("UNAVAILABLE", "GOAWAY received", Fault.LOST),
         ("UNAVAILABLE", "failed to connect; Ssl handshake failed: CERTIFICATE", Fault.UNTRUSTED),
         ("UNAVAILABLE", "Exceeds maximum queue size", Fault.BUSY),
-        ("UNAVAILABLE", "Request timeout expired", Fault.NOT_READY),
+        ("UNAVAILABLE", "Request timeout expired", Fault.OVERDUE),
         ("UNAVAILABLE", "This protocol is restricted, expecting header 'x'", Fault.REFUSED),
         ("NOT_FOUND", "Request for unknown model", Fault.NOT_READY),
         ("DEADLINE_EXCEEDED", "Stream removed (Deadline Exceeded)", Fault.LATE),
         ("INVALID_ARGUMENT", "a: wrong", Fault.REFUSED),
         ("INTERNAL", "internal error", Fault.BROKEN),
-        ("CANCELLED", "Channel closed!", Fault.BROKEN),
+        ("CANCELLED", "the work took longer than 3 s", Fault.OVERDUE),
     ],
 )
 def test_statuses_are_told_apart(code, message, fault):
@@ -75,6 +75,12 @@ def test_int16_travels_as_it_is_and_all_else_as_float32():
     assert (whole.voxels.name, whole.voxels.kind) == (names.VOXELS, "INT16")
     assert whole.voxels.array is whole.scan.voxels
     assert (real.voxels.name, real.voxels.kind) == (names.VOXELS_FLOAT, "FP32")
+
+
+@pytest.mark.parametrize("given", ["", "a b", "../a", "x" * 65])
+def test_an_id_that_no_server_takes_is_refused_before_it_is_sent(given):
+    with pytest.raises(RefusedError, match=r"a: request id must be 1 to 64 of .*, got '"):
+        request_of(request().scan, Preset.FAST, given)
 
 
 @pytest.mark.parametrize(("slices", "fits"), [(4095, True), (4096, False)])

@@ -23,6 +23,7 @@ from dyntransnet.imaging.scan import Scan
 
 SHAPE = (5, 4, 3)
 URL = "127.0.0.1:8001"
+OURS = f"dyntransnet-{os.getpid()}-id1"
 LATE = FaultError(Fault.LATE, "late")
 USED = FaultError(Fault.BROKEN, f"INTERNAL: it is {IN_USE}.")
 LOST = FaultError(Fault.LOST, "socket closed")

@@ -46,7 +46,13 @@ def failing(monkeypatch):
         ("UNAVAILABLE", "failed to connect", 3, UnreachableError, "must be reachable, got failed"),
         ("UNAVAILABLE", "Socket closed", 3, UnreachableError, "must keep the connection, got So"),
         ("UNAVAILABLE", "Exceeds maximum queue size", 3, BusyError, "must have room in its queue"),
-        ("UNAVAILABLE", "Request timeout expired", 1, NotReadyError, "must have its models ready"),
+        (
+            "UNAVAILABLE",
+            "Request timeout expired",
+            1,
+            DeadlineError,
+            "must answer in time, got Requ",
+        ),
         ("UNAVAILABLE", "model has no versions", 1, NotReadyError, "must have its models ready"),
         ("NOT_FOUND", "Request for unknown model", 1, NotReadyError, "must have its models ready"),
         (

@@ -17,7 +17,8 @@ from threshold_network import scan_of
 
 from dyntransnet import repository as names
 from dyntransnet.client import AsyncSegmentationClient, Policy, SegmentationClient
-from dyntransnet.errors import BusyError, DeadlineError, UnreachableError
+from dyntransnet.errors import BusyError, DeadlineError, RefusedError, UnreachableError
+from dyntransnet.imaging.scan import Scan
 from dyntransnet.imaging.segment import segment
 from dyntransnet.server import TritonServer
 
@@ -133,7 +134,8 @@ def test_a_slow_reader_gets_a_whole_mask_and_holds_up_nobody(server, scan, expec
 def test_a_full_queue_is_waited_for_and_told(repository, tmp_path, scan, expected):
     narrow = shutil.copytree(repository, tmp_path / "narrow")
     config = narrow / names.FRONT_DOOR / names.CONFIG_FILE
-    config.write_text(config.read_text().replace("max_queue_size: 16", "max_queue_size: 1"))
+    text = config.read_text().replace("max_queue_size: 16", "max_queue_size: 1")
+    config.write_text(text.replace("KIND_CPU count: 2", "KIND_CPU count: 1"))
     big = scan_of((200, 180, 60))
     with TritonServer(narrow, timeout_s=60.0) as server, ThreadPoolExecutor(6) as pool:
 
@@ -152,12 +154,12 @@ def test_a_full_queue_is_waited_for_and_told(repository, tmp_path, scan, expecte
 
 
 def test_a_server_killed_in_mid_scan_is_waited_for(repository, scan, expected):
-    policy = Policy(first_pause_s=0.1, open_s=0.5, patience_s=40.0)
+    policy = Policy(first_pause_s=0.1, open_s=0.5, patience_s=100.0)
     big = scan_of((220, 200, 180))
     with TritonServer(repository, timeout_s=60.0) as first:
         port, group = first.grpc_port, first.process.pid
         with (
-            SegmentationClient(first.url, timeout_s=60.0, policy=policy) as client,
+            SegmentationClient(first.url, timeout_s=120.0, policy=policy) as client,
             ThreadPoolExecutor(1) as pool,
         ):
             told, sent = [], threading.Event()
@@ -172,7 +174,7 @@ def test_a_server_killed_in_mid_scan_is_waited_for(repository, scan, expected):
             os.killpg(group, signal.SIGKILL)
             first.process.wait(5)
             with TritonServer(repository, grpc_port=port, timeout_s=60.0):
-                found = answer.result(60)
+                found = answer.result(120)
                 asked(client, scan, expected)
     assert found.mask.labels.shape == big.voxels.shape
     assert told[-1].tries > 1
@@ -186,6 +188,16 @@ def test_a_server_that_ends_is_told_within_the_patience(repository, scan):
     with client, pytest.raises(UnreachableError, match=r"must be reachable, got .*\(request "):
         client.segment(scan)
     assert time.monotonic() - begun < 8
+
+
+def test_a_refusal_names_its_request_once(server):
+    bad = Scan("bad", np.zeros((9, 8, 7), np.int16), np.diag([1.0, 1, 0, 1]))
+    with (
+        SegmentationClient(server.url) as client,
+        pytest.raises(RefusedError, match="refused the scan: bad: affine must be invert") as caught,
+    ):
+        client.segment(bad, request_id="ward-7")
+    assert str(caught.value).count("(request ward-7)") == 1
 
 
 def test_a_name_that_nobody_has_is_told(scan):

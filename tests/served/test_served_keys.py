@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -14,12 +14,19 @@ from dyntransnet.client import SegmentationClient, Tls
 from dyntransnet.errors import RefusedError, UnreachableError
 from dyntransnet.imaging.scan import read_mask, read_scan, write_scan
 from dyntransnet.imaging.segment import segment
-from dyntransnet.server import TritonServer
-from dyntransnet.server import triton as module
+from dyntransnet.server import Access, TritonServer
+from dyntransnet.server import Tls as ServerTls
 
 pytestmark = pytest.mark.triton
 
 KEY = {"triton-grpc-protocol-ward": "sesame"}
+
+
+class Guarded(Access):
+    """Inference only with a key, which our own server does not ask for, but others do."""
+
+    def flags(self, models: Sequence[str]) -> list[str]:
+        return [*super().flags(models), "--grpc-restricted-protocol=inference:ward=sesame"]
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +38,9 @@ def ours(tmp_path_factory) -> Authority:
 def strict(repository, ours) -> Iterator[TritonServer]:
     """Triton with mutual TLS, inference only with a key."""
     certificate, key = ours.issue("server")
-    options = (
-        *("--grpc-use-ssl=true", "--grpc-use-ssl-mutual=true"),
-        *(f"--grpc-server-cert={certificate}", f"--grpc-server-key={key}"),
-        f"--grpc-root-cert={ours.ca}",
-        "--grpc-restricted-protocol=inference:ward=sesame",
-    )
-
-    class Popen(subprocess.Popen):
-        def __init__(self, command, **kwargs) -> None:
-            super().__init__([*command, *options], **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.subprocess, "Popen", Popen)
-        with TritonServer(repository, timeout_s=60.0) as running:
-            patch.undo()
-            yield running
+    access = Guarded(ServerTls(certificate, key, ours.ca))
+    with TritonServer(repository, timeout_s=60.0, access=access) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -151,4 +151,6 @@ class Call:
 
     def _signed(self, said: str) -> str:
         count = f", sent {self.tries} times" if self.tries > 1 else ""
+        # A server may have signed what it said, too.
+        said = said.removesuffix(f" (request {self.request_id})")
         return f"{said} (request {self.request_id}{count})"

@@ -15,6 +15,9 @@ from dyntransnet.errors import (
 BUSY = "Exceeds maximum queue size"
 """How Triton says that its queue is full; other refusals share the status code."""
 
+OVERDUE = "Request timeout expired"
+"""How Triton says that it did not begin in time."""
+
 RESTRICTED = "This protocol is restricted"
 """How Triton says that a key is missing."""
 
@@ -60,6 +63,8 @@ class Fault(Enum):
     UNTRUSTED = Rule(Again.ELSEWHERE, True, UnreachableError, "must be trusted")
     NOT_READY = Rule(Again.ELSEWHERE, True, NotReadyError, "must have its models ready")
     LATE = Rule(Again.NOWHERE, True, DeadlineError, "must answer in time")
+    # The server itself gave up: it is well, and there is no time left.
+    OVERDUE = Rule(Again.NOWHERE, False, DeadlineError, "must answer in time")
     REFUSED = Rule(Again.NOWHERE, False, RefusedError, "must take the request")
     # Not again: a scan that breaks a server would go on to break the next.
     BROKEN = Rule(Again.NOWHERE, None, ServingError, "must answer")
@@ -103,13 +108,16 @@ def _kind(code: str, said: str) -> Fault:
         return Fault.REFUSED
     if code == "UNAVAILABLE":
         return _kind_of_unavailable(said)
+    if code == "CANCELLED":
+        return Fault.OVERDUE
     return Fault.NOT_READY if code == "NOT_FOUND" else Fault.BROKEN
 
 
 def _kind_of_unavailable(said: str) -> Fault:
     words = said.lower()
-    if BUSY in said:
-        return Fault.BUSY
+    for sign, kind in ((BUSY, Fault.BUSY), (OVERDUE, Fault.OVERDUE)):
+        if sign in said:
+            return kind
     # gRPC tells of a failed handshake within a failed connection.
     for signs, kind in ((UNTRUSTED, Fault.UNTRUSTED), (UNREACHED, Fault.UNREACHED)):
         if any(sign in words for sign in signs):

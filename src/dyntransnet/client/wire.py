@@ -1,6 +1,7 @@
 """A scan as a request, and an answer as a mask."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,10 @@ LIMIT_BYTES = 2**31 - 1
 
 REST_BYTES = 2**16
 """Set aside for everything of a request that is no voxel."""
+
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+"""What servers take, and file names of shared memory hold."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,15 @@ class Request:
 
 
 def request_of(scan: Scan, preset: Preset, request_id: str) -> Request:
-    """Put a scan into the front door's tensors."""
+    """Put a scan into the front door's tensors.
+
+    Raises:
+        RefusedError: the id is not one that a server takes.
+    """
+    if not REQUEST_ID.fullmatch(request_id):
+        raise RefusedError(
+            f"{scan.id}: request id must be 1 to 64 of A-Z a-z 0-9 . _ : -, got {request_id!r}"
+        )
     if scan.voxels.dtype == np.int16:
         voxels = Tensor(names.VOXELS, "INT16", scan.voxels)
     else:
