@@ -112,7 +112,9 @@ def test_the_tests_run_on_the_locked_versions():
         assert f"{name}=={version(name).split('+')[0]}" in (ROOT / "requirements.lock").read_text()
 
 
-@pytest.mark.parametrize("module", ["client", "files", "cli", "imaging.segment", "scoring.trial"])
+@pytest.mark.parametrize(
+    "module", ["client", "files", "batch", "cli", "imaging.segment", "scoring.trial"]
+)
 def test_a_client_needs_no_training_stack(module):
     blocked = "".join(f"sys.modules[{name!r}] = None; " for name in HEAVY)
     code = f"import sys; {blocked}import dyntransnet.{module}"

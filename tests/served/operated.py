@@ -18,7 +18,8 @@ from threshold_network import scan_of
 
 from deployed import SERVING
 from dyntransnet import repository as names
-from dyntransnet import server as module
+from dyntransnet.server import triton as module
+from dyntransnet.server.wheel import assemble, environment_of, find_wheel
 
 KEY = "not-a-secret-but-long-enough-for-one"
 HEADER = {"triton-grpc-protocol-admin-key": KEY}
@@ -97,10 +98,10 @@ def operating(repository: Path, folder: Path, traces: int) -> Iterator[Operated]
     subprocess.run(["sh", "-ec", CERTIFICATES], cwd=folder, check=True, capture_output=True)
     (folder / "admin").write_text(KEY)
     models = shutil.copytree(repository, folder / "models")
-    wheel, regions = module._wheel(), f"operated{os.getpid()}"
-    module._assemble(wheel, folder)
+    wheel, regions = find_wheel(), f"operated{os.getpid()}"
+    assemble(wheel, folder)
     running = Operated(folder, module._free_ports((0, 0, 0)))
-    environment = module._environment(wheel) | {
+    environment = environment_of(wheel) | {
         "MODELS": str(models),
         "GRPC_ADDRESS": "127.0.0.1",
         "METRICS_ADDRESS": "127.0.0.1",

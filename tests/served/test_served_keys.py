@@ -1,6 +1,8 @@
 """A server that shows a certificate, asks for one, and for a key."""
 
+import json
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,11 +10,12 @@ import pytest
 from certificates import Authority
 from threshold_network import scan_of
 
-from dyntransnet import server as module
 from dyntransnet.client import SegmentationClient, Tls
 from dyntransnet.errors import RefusedError, UnreachableError
+from dyntransnet.imaging.scan import read_mask, read_scan, write_scan
 from dyntransnet.imaging.segment import segment
 from dyntransnet.server import TritonServer
+from dyntransnet.server import triton as module
 
 pytestmark = pytest.mark.triton
 
@@ -92,3 +95,26 @@ def test_who_has_not_the_key_is_refused_once_and_in_no_secret_words(strict, tls,
     ):
         client.segment(scan_of((8, 9, 10)))
     assert "rosebud" not in str(caught.value) + repr(vars(caught.value))
+
+
+def test_the_command_line_shows_certificate_and_key(strict, tls, network, tmp_path):
+    scan = scan_of((40, 50, 30))
+    write_scan(scan, tmp_path / "a.nii.gz")
+    (tmp_path / "key").write_text("triton-grpc-protocol-ward: sesame\n")
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "dyntransnet.cli",
+            "segment",
+            "a.nii.gz",
+            "--output",
+            "mask.nii.gz",
+        ),
+        *("--url", strict.url, "--tls-ca", tls.ca, "--tls-cert", tls.certificate),
+        *("--tls-key", tls.key, "--metadata", "key", "--json"),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["state"] == "done"
+    local = segment(read_scan(tmp_path / "a.nii.gz"), *network)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.nii.gz").labels, local.labels)

@@ -45,6 +45,7 @@ def test_what_is_no_volume_of_the_modality_is_passed_over(tmp_path):
     for path in save_series(tmp_path / "single", scan, series=4)[1:]:
         path.unlink()
     save_segmentation(tmp_path / "seg.dcm", mask)
+    damage(save_segmentation(tmp_path / ".partial-7-x.dcm", mask), 300)  # still being written
     (ct,), (mr,) = find_series(tmp_path, "CT"), find_series(tmp_path, "MR")
     assert ct.headers[0].number == "1"
     assert mr.headers[0].number == "2"

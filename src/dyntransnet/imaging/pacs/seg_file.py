@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from pydicom import Dataset
 from pydicom.valuerep import DSfloat
 
 from dyntransnet.contract import Label
@@ -43,9 +44,10 @@ def segmentation_of(mask: Mask, scan: SeriesScan, maker: Maker) -> Any:
     """
     highdicom = load_highdicom()
     labels = [Label.LIVER, Label.TUMOR][: max(int(mask.labels.max()), Label.LIVER)]
+    slices, shown = _with_spacing(scan), _span(mask)
     found = highdicom.seg.Segmentation(
-        source_images=_with_spacing(scan),
-        pixel_array=_pixels(mask, labels),
+        source_images=slices[shown],
+        pixel_array=_pixels(mask.labels[:, :, shown], labels),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
             _segment(number, label, maker, highdicom) for number, label in enumerate(labels, 1)
@@ -60,11 +62,12 @@ def segmentation_of(mask: Mask, scan: SeriesScan, maker: Maker) -> Any:
         **maker.equipment,
     )
     found.ContentCreatorName = None
+    found.ReferencedSeriesSequence[0].ReferencedInstanceSequence = _references(slices)
     keep(found, scan.source)
     return found
 
 
-def _with_spacing(scan: SeriesScan) -> list[Any]:
+def _with_spacing(scan: SeriesScan) -> list[Dataset]:
     """Slices that say how far they lie apart: what scanners say of it is often wrong."""
     slices, step = blank_slices(scan.source), spacing_of(scan.affine)[2]
     for one in slices:
@@ -74,11 +77,29 @@ def _with_spacing(scan: SeriesScan) -> list[Any]:
     return slices
 
 
-def _pixels(mask: Mask, labels: list[Label]) -> UInt8[np.ndarray, "slices rows columns segments"]:
-    pixels = np.empty((*mask.labels.T.shape, len(labels)), np.uint8)
-    for place, label in enumerate(labels):
-        np.greater_equal(mask.labels.T, label, out=pixels[..., place])
+def _span(mask: Mask) -> slice:
+    """The slices from the first with liver to the last: highdicom takes 10 bytes for a voxel."""
+    places = np.flatnonzero(mask.labels.any(axis=(0, 1)))
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(None)
+
+
+def _pixels(labels: np.ndarray, shown: list[Label]) -> UInt8[np.ndarray, "_ _ _ segments"]:
+    """Slices, rows, columns and segments."""
+    pixels = np.empty((*labels.T.shape, len(shown)), np.uint8)
+    for place, label in enumerate(shown):
+        np.greater_equal(labels.T, label, out=pixels[..., place])
     return pixels
+
+
+def _references(slices: list[Dataset]) -> list[Dataset]:
+    """To the whole series: what has no frame was looked at, too."""
+    found = []
+    for one in slices:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = one.SOPClassUID
+        reference.ReferencedSOPInstanceUID = one.SOPInstanceUID
+        found.append(reference)
+    return found
 
 
 def _segment(number: int, label: Label, maker: Maker, highdicom: Any) -> Any:

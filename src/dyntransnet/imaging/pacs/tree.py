@@ -69,7 +69,7 @@ class Series:
 def find_series(origin: Path, modality: Modality) -> list[Series]:
     """List the series of one modality.
 
-    Overviews, single slices and what is no image are passed over.
+    Overviews, single slices, hidden files and what is no image are passed over.
 
     Args:
         origin: a folder, looked through at any depth, or a zip.
@@ -80,7 +80,7 @@ def find_series(origin: Path, modality: Modality) -> list[Series]:
     """
     silence()
     with opened(origin) as folder:
-        files = dicom_files(folder)
+        files = [path for path in dicom_files(folder) if not path.name.startswith(".")]
         headers = [
             _checked(path, f"{origin}: DICOM file {place} of {len(files)}")
             for place, path in enumerate(files, start=1)
