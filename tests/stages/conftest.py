@@ -14,8 +14,7 @@ from dyntransnet.scoring import trial
 @pytest.fixture
 def bench(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(latency, "FIELD_MM", (60.0, 70.0, 50.0))
-    few = {"spacing_mm": (8.0, 8.0, 10.0), "shape": (49, 42, 24)}
-    monkeypatch.setattr(golden, "RECIPE", golden.RECIPE.model_copy(update=few))
+    monkeypatch.setattr(golden, "make_phantom", lambda recipe: case_of(seed=9))
     for seed, name in enumerate(CASES):
         scan, mask = case_of(seed=seed)
         write_scan(scan, workplace / "cases" / name / trial.SCAN_FILE)
