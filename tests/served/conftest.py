@@ -21,7 +21,8 @@ MODEL_REPOSITORY = Path(__file__).parents[2] / "model_repository"
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("served") / "model_repository"
-    shutil.copytree(MODEL_REPOSITORY, root)
+    published = shutil.ignore_patterns("[2-9]*", "*.json", "*.onnx", "openvino")
+    shutil.copytree(MODEL_REPOSITORY, root, ignore=published)
     folder = root / names.NETWORK / names.VERSION
     onnx.save(threshold_network(), folder / "model.onnx")
     contract = contract_of(folder / "model.onnx")
