@@ -1,5 +1,6 @@
 """Small ONNX networks whose masks are known, as model folders."""
 
+import shutil
 from pathlib import Path
 
 import onnx
@@ -8,6 +9,14 @@ from onnx import TensorProto, helper
 from builders import contract_of
 from dyntransnet.atomic import sha256_of
 from dyntransnet.contract import ONNX_FILE, Contract
+
+MODEL_REPOSITORY = Path(__file__).parents[1] / "model_repository"
+
+
+def copy_repository(target: Path) -> Path:
+    """The model repository as it is in git: what `make demo` published stays behind."""
+    published = shutil.ignore_patterns("[2-9]*", "*.json", "*.onnx", "openvino", "__pycache__")
+    return shutil.copytree(MODEL_REPOSITORY, target, ignore=published)
 
 
 def threshold_model(

@@ -70,6 +70,25 @@ def test_half_precision_learns_nearly_the_same(cohort, tmp_path, precision):
     assert found.losses[0]["loss"] != exact.losses[0]["loss"]
 
 
+def test_a_step_on_a_wide_batch_shows_the_network_as_much_as_inference_does(cohort, tmp_path):
+    wide = (24, 20, 16)
+    params = train_params(steps=2, tile_size=wide, wide_share=1.0)
+    state, seen = start_state(contract(wide), params, ALONE), []
+    state.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2:]))
+    progress = Progress("", params.steps)
+    fit(state, progress, cohort, params, ALONE, saved=tmp_path / "state", log=lambda *_: None)
+    assert set(map(tuple, seen)) == {wide}
+
+
+def test_a_network_of_slices_starts_with_its_channels_last():
+    spec = NetworkSpec(name="unet2d", options={"encoder": "mobilenet_v2"})
+    params = train_params(channels_last=True)
+    state = start_state(contract_of(network=spec, patch_size=(32, 32, 4)), params, ALONE)
+    weights = [weight for weight in state.network.parameters() if weight.ndim == 4]
+    assert weights
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in weights)
+
+
 def test_fp16_leaves_out_a_step_whose_gradients_overflow_and_halves_their_scale(cohort):
     params = train_params(precision="fp16")
     state = start_state(contract(), params, ALONE)

@@ -1,6 +1,5 @@
 """Models that are swapped, and the repository that they go to."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +8,8 @@ from dyntransnet import repository as names
 from dyntransnet.config import PublishParams
 from dyntransnet.runtimes import golden
 from dyntransnet.stages.publish import write_network
-from models import save_model, threshold_model
+from models import copy_repository, save_model, threshold_model
 
-MODEL_REPOSITORY = Path(__file__).parents[2] / "model_repository"
 KEY = "a-key-of-the-tests"
 PARAMS = PublishParams(backend="python", runtime="onnxruntime", precision="fp32")
 COARSE = (6.0, 6.0, 6.0)
@@ -38,8 +36,7 @@ def save_coarse(folder: Path, low: float) -> Path:
 
 def plain_repository(root: Path) -> Path:
     """As a first publish leaves it; its model lies beside it."""
-    published = shutil.ignore_patterns("[2-9]*", "*.json", "*.onnx", "openvino")
-    shutil.copytree(MODEL_REPOSITORY, root, ignore=published)
+    copy_repository(root)
     first = save_coarse(root.parent / "first", 0.18)
     write_network(first, root / names.NETWORK, PARAMS, {})
     return root

@@ -1,6 +1,5 @@
 """The threshold network, published in a copy of the model repository and served."""
 
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,15 +13,12 @@ from dyntransnet.contract import Contract
 from dyntransnet.imaging.tiling import Predict
 from dyntransnet.runtimes import choice
 from dyntransnet.server import TritonServer
-
-MODEL_REPOSITORY = Path(__file__).parents[2] / "model_repository"
+from models import copy_repository
 
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("served") / "model_repository"
-    published = shutil.ignore_patterns("[2-9]*", "*.json", "*.onnx", "openvino")
-    shutil.copytree(MODEL_REPOSITORY, root, ignore=published)
+    root = copy_repository(tmp_path_factory.mktemp("served") / "model_repository")
     folder = root / names.NETWORK / names.VERSION
     onnx.save(threshold_network(), folder / "model.onnx")
     contract = contract_of(folder / "model.onnx")
