@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,13 @@ from threshold_network import scan_of
 
 from deployed import OWN, SERVING, metric_names
 from dyntransnet import repository as names
+from dyntransnet.config import PublishParams
+from dyntransnet.errors import ServingError
+from dyntransnet.imaging.segment import segment
+from dyntransnet.rollout import swap
+from dyntransnet.rollout.control import Address, Controller
+from dyntransnet.rollout.swap import Candidate
+from dyntransnet.runtimes.golden import Golden
 
 pytestmark = pytest.mark.triton
 
@@ -62,38 +70,41 @@ def test_models_are_changed_with_the_key_only(operated):
     assert {model.name for model in index.models} >= {names.FRONT_DOOR, names.NETWORK}
 
 
-def swap(operated, *, key=""):
-    """Run the README's command, its port and key file those of this server."""
-    text = (SERVING / "README.md").read_text()
-    (code,) = re.findall(r"python3 - <<'END'\n(.*?)\nEND", text, re.DOTALL)
-    for told, here in {
-        ":8000": f":{operated.ports['http']}",
-        "/run/secrets/admin_key": f"{operated.folder}/admin",
-        "read_text()": f"read_text() + {key!r}",
-    }.items():
-        assert told in code
-        code = code.replace(told, here)
-    return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+@pytest.fixture
+def control(operated):
+    """As ``dyntransnet publish --to`` connects."""
+    files = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
+    paths = {name: operated.folder / file for name, file in files.items()}
+    address = Address(f"localhost:{operated.ports['grpc']}", control_key=KEY, **paths)
+    with Controller(address) as connected:
+        yield connected
 
 
-def test_the_readmes_command_swaps_the_models(operated):
-    before = operated.log.read_text().count("successfully loaded")
-    assert swap(operated).returncode == 0
-    assert operated.log.read_text().count("successfully loaded") == before + 2
-    assert "403" in swap(operated, key="x").stderr
+def test_a_version_is_swapped_in_and_back(operated, control, network, tmp_path):
+    published = operated.folder / "models" / names.NETWORK / names.VERSION
+    for name in ("model.onnx", "contract.json"):
+        shutil.copyfile(published / name, tmp_path / name)
+    scan = scan_of((40, 30, 20))
+    candidate = Candidate(tmp_path, {}, Golden(scan, segment(scan, *network)), min_dice=1.0)
+    params = PublishParams(backend="python", runtime="onnxruntime", precision="fp32")
+    now = swap.put(candidate, operated.folder / "models", control, params)
+    assert control.ask(scan)[1]["network_version"] == now.version == 2
+    assert swap.back(operated.folder / "models", control).version == 1
+    assert control.ask(scan)[1]["network_version"] == 1
 
 
-def test_a_version_that_does_not_load_leaves_the_old_one_at_work(operated):
+def test_a_version_that_does_not_load_leaves_the_old_one_at_work(operated, control):
     model = operated.folder / "models" / names.NETWORK / names.VERSION / "model.onnx"
     whole = model.read_bytes()
     model.write_bytes(whole + b"x")
     try:
-        assert "400" in swap(operated).stderr
+        with pytest.raises(ServingError, match="sha256 must be"):
+            control.load(names.NETWORK)
         with operated.client() as client:
             assert operated.segment(client).any()
     finally:
         model.write_bytes(whole)
-    assert swap(operated).returncode == 0
+    control.load(names.NETWORK)
 
 
 def test_log_and_trace_settings_need_the_key_too(operated):
