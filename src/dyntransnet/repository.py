@@ -124,11 +124,12 @@ def network_config(
 
 
 def _warm_up(contract: Contract) -> list[str]:
-    """Calls before a model is ready: the first of each size takes longer, by seconds."""
+    """Calls before a model is ready: the first of each size takes longer.
+
+    One window, as many as a scan asks together, and what two scans ask together.
+    """
     of_scan = max(1, min(MAX_BATCH_SIZE // 2, WARM_VOXELS // math.prod(contract.patch_size)))
-    sizes = sorted(
-        {1, of_scan, 2 * of_scan}
-    )  # the rest of a scan, a full call, and two scans' calls
+    sizes = sorted({1, of_scan, 2 * of_scan})
     dims = ", ".join(map(str, (1, *contract.patch_size)))
     return [
         f'model_warmup {{ name: "{size}" batch_size: {size} inputs {{ '
