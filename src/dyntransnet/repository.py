@@ -66,7 +66,7 @@ MAX_BATCH_SIZE = 8
 """Most windows in one call; the ONNX file and the TensorRT plan are built for it."""
 
 WARM_VOXELS = 2**20
-"""Of the larger warm-up call: as many windows as a scan is asked in (``imaging.tiling``)."""
+"""Of a scan's call: as many windows as ``imaging.tiling`` asks together."""
 
 MAX_QUEUE_SIZE = 64
 """Calls that wait for the network. A scan has one under way, so that only callers of the network
@@ -124,9 +124,12 @@ def network_config(
 
 
 def _warm_up(contract: Contract) -> list[str]:
-    """Calls before a model is ready: its first ones would take seconds."""
-    voxels = math.prod(contract.patch_size)
-    sizes = sorted({1, max(1, min(MAX_BATCH_SIZE // 2, WARM_VOXELS // voxels))})
+    """Calls before a model is ready: the first of each size takes longer.
+
+    One window, as many as a scan asks together, and what two scans ask together.
+    """
+    of_scan = max(1, min(MAX_BATCH_SIZE // 2, WARM_VOXELS // math.prod(contract.patch_size)))
+    sizes = sorted({1, of_scan, 2 * of_scan})
     dims = ", ".join(map(str, (1, *contract.patch_size)))
     return [
         f'model_warmup {{ name: "{size}" batch_size: {size} inputs {{ '

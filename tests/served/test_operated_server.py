@@ -2,11 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import pytest
 import tritonclient.grpc as triton
@@ -16,6 +15,13 @@ from threshold_network import scan_of
 
 from deployed import OWN, SERVING, metric_names
 from dyntransnet import repository as names
+from dyntransnet.config import PublishParams
+from dyntransnet.errors import ServingError
+from dyntransnet.imaging.segment import segment
+from dyntransnet.rollout import swap
+from dyntransnet.rollout.control import Address, Controller
+from dyntransnet.rollout.swap import Candidate
+from dyntransnet.runtimes.golden import Golden
 
 pytestmark = pytest.mark.triton
 
@@ -64,38 +70,41 @@ def test_models_are_changed_with_the_key_only(operated):
     assert {model.name for model in index.models} >= {names.FRONT_DOOR, names.NETWORK}
 
 
-def swap(operated, key: str = KEY) -> int:
-    """Have both models read anew over HTTP; the status of the first that is refused, or 200."""
-    for name in (names.NETWORK, names.FRONT_DOOR):
-        # What has not changed since it was loaded is not read again.
-        (operated.folder / "models" / name / names.CONFIG_FILE).touch()
-        url = f"http://127.0.0.1:{operated.ports['http']}/v2/repository/models/{name}/load"
-        try:
-            with urlopen(Request(url, b"{}", {"admin-key": key}), timeout=60):
-                pass
-        except HTTPError as refusal:
-            return refusal.code
-    return 200
+@pytest.fixture
+def control(operated):
+    """As ``dyntransnet publish --to`` connects."""
+    files = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
+    paths = {name: operated.folder / file for name, file in files.items()}
+    address = Address(f"localhost:{operated.ports['grpc']}", control_key=KEY, **paths)
+    with Controller(address) as connected:
+        yield connected
 
 
-def test_the_key_swaps_the_models(operated):
-    before = operated.log.read_text().count("successfully loaded")
-    assert swap(operated) == 200
-    assert operated.log.read_text().count("successfully loaded") == before + 2
-    assert swap(operated, "x") == 403
+def test_a_version_is_swapped_in_and_back(operated, control, network, tmp_path):
+    published = operated.folder / "models" / names.NETWORK / names.VERSION
+    for name in ("model.onnx", "contract.json"):
+        shutil.copyfile(published / name, tmp_path / name)
+    scan = scan_of((40, 30, 20))
+    candidate = Candidate(tmp_path, {}, Golden(scan, segment(scan, *network)), min_dice=1.0)
+    params = PublishParams(backend="python", runtime="onnxruntime", precision="fp32")
+    now = swap.put(candidate, operated.folder / "models", control, params)
+    assert control.ask(scan)[1]["network_version"] == now.version == 2
+    assert swap.back(operated.folder / "models", control).version == 1
+    assert control.ask(scan)[1]["network_version"] == 1
 
 
-def test_a_version_that_does_not_load_leaves_the_old_one_at_work(operated):
+def test_a_version_that_does_not_load_leaves_the_old_one_at_work(operated, control):
     model = operated.folder / "models" / names.NETWORK / names.VERSION / "model.onnx"
     whole = model.read_bytes()
     model.write_bytes(whole + b"x")
     try:
-        assert swap(operated) == 400
+        with pytest.raises(ServingError, match="sha256 must be"):
+            control.load(names.NETWORK)
         with operated.client() as client:
             assert operated.segment(client).any()
     finally:
         model.write_bytes(whole)
-    assert swap(operated) == 200
+    control.load(names.NETWORK)
 
 
 def test_log_and_trace_settings_need_the_key_too(operated):

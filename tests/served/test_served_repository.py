@@ -54,16 +54,16 @@ def test_callers_share_calls_wait_in_a_bounded_queue_and_find_a_warm_network(net
     assert config.HasField("dynamic_batching")
     assert config.dynamic_batching.max_queue_delay_microseconds == 0
     assert config.dynamic_batching.default_queue_policy.max_queue_size == names.MAX_QUEUE_SIZE
-    assert [call.batch_size for call in config.model_warmup] == [1, 4]
+    assert [call.batch_size for call in config.model_warmup] == [1, 4, 8]
     for call in config.model_warmup:
         assert list(call.inputs[network[1].input_name].dims) == list(config.input[0].dims)
     assert list(config.version_policy.specific.versions) == [3, 12]
 
 
-def test_large_windows_are_warmed_up_one_at_a_time(network):
+def test_large_windows_are_warmed_up_in_small_calls(network):
     contract = network[1].model_copy(update={"patch_size": (128, 128, 96)})
     config = parse(names.network_config(contract, "python", runtime="openvino"))
-    assert [call.batch_size for call in config.model_warmup] == [1]
+    assert [call.batch_size for call in config.model_warmup] == [1, 2]
 
 
 def test_the_python_backend_is_told_what_to_compute_in(network):
