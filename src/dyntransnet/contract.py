@@ -32,6 +32,13 @@ FINGERPRINT_FILE = "fingerprint.json"
 Modality = Literal["CT", "MR"]
 
 
+def broken_rule(error: ValidationError) -> str:
+    """The first rule that a file breaks: where in it, and how."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "the file"
+    return f"{where} is not valid, {first['msg']}"
+
+
 class Label(IntEnum):
     """Voxel values of a mask, as LiTS, MSD and ATLAS use them."""
 
@@ -165,9 +172,7 @@ class Contract(Promise):
                 f"{folder}: must hold {CONTRACT_FILE}, got {error.strerror}"
             ) from error
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise ModelError(f"{path}: {where} is not valid, {first['msg']}") from error
+            raise ModelError(f"{path}: {broken_rule(error)}") from error
 
     def save(self, folder: Path) -> None:
         """Write ``contract.json`` into a model folder."""

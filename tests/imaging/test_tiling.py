@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from monai.inferers import sliding_window_inference
 
 from builders import blobs
 from dyntransnet.imaging.tiling import Tiling, predict_slices, predict_tiled
-from dyntransnet.imaging.windows import MIN_WEIGHT, gaussian_weight, pad_to, window_corners
+from dyntransnet.imaging.windows import MIN_WEIGHT, gaussian_weight, pad_to, window_starts
 
 PATCH = (8, 6, 10)
 SHAPES = st.tuples(*[st.integers(1, 24)] * 3)
@@ -16,6 +18,10 @@ OVERLAPS = st.floats(0, 0.8)
 
 def identity(windows: np.ndarray) -> np.ndarray:
     return windows
+
+
+def corners_of(shape: tuple[int, ...], overlap: float) -> list[tuple[int, ...]]:
+    return list(product(*window_starts(shape, PATCH, overlap)))
 
 
 def tiled(volume: np.ndarray, predict=identity, **options) -> np.ndarray:
@@ -42,7 +48,7 @@ def test_a_constant_answer_stays_constant(shape, overlap):
 def test_windows_cover_every_voxel_and_none_outside(shape, overlap):
     shape = tuple(np.maximum(shape, PATCH).tolist())
     covered = np.zeros(shape, int)
-    for corner in window_corners(shape, PATCH, overlap):
+    for corner in corners_of(shape, overlap):
         box = tuple(slice(a, a + edge) for a, edge in zip(corner, PATCH, strict=True))
         assert covered[box].shape == PATCH
         covered[box] += 1
@@ -50,12 +56,12 @@ def test_windows_cover_every_voxel_and_none_outside(shape, overlap):
 
 
 def test_neighbors_share_what_the_overlap_says():
-    corners = list(window_corners((20, 6, 10), PATCH, 0.5))
+    corners = corners_of((20, 6, 10), 0.5)
     assert [corner[0] for corner in corners] == [0, 4, 8, 12]
 
 
 def test_the_last_window_ends_at_the_edge():
-    assert list(window_corners((19, 6, 10), PATCH, 0.0)) == [(0, 0, 0), (8, 0, 0), (11, 0, 0)]
+    assert corners_of((19, 6, 10), 0.0) == [(0, 0, 0), (8, 0, 0), (11, 0, 0)]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
@@ -76,7 +82,7 @@ def test_batches_are_never_larger_than_asked_for():
         return windows
 
     tiled(np.zeros((17, 13, 22), np.float32), spy, batch_size=5)
-    windows = len(list(window_corners((17, 13, 22), PATCH, 0.5)))
+    windows = len(corners_of((17, 13, 22), 0.5))
     assert max(sizes) == 5
     assert sum(sizes) == windows
 
@@ -176,7 +182,7 @@ def test_the_network_sees_no_more_than_one_window_of_air():
     tiled(volume, spy)
     assert sum((window == -1).all() for window in seen) == 1
     assert sum((window != -1).any() for window in seen) == 1
-    assert len(list(window_corners(volume.shape, PATCH, 0.5))) > 100
+    assert len(corners_of(volume.shape, 0.5)) > 100
 
 
 def test_only_the_last_batch_may_be_short():
@@ -187,7 +193,7 @@ def test_only_the_last_batch_may_be_short():
         return windows
 
     tiled(np.zeros((17, 6, 47), np.float32), spy, batch_size=4)
-    assert len(list(window_corners((17, 6, 47), PATCH, 0.5))) == 4 * 9
+    assert len(corners_of((17, 6, 47), 0.5)) == 4 * 9
     assert sizes == [4] * 9
 
 

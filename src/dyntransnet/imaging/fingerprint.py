@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from dyntransnet.contract import FINGERPRINT_FILE, Modality
+from dyntransnet.contract import FINGERPRINT_FILE, Modality, broken_rule
 from dyntransnet.errors import ModelError
 from dyntransnet.imaging.geometry import orientation_of
 from dyntransnet.imaging.lesions import Findings
@@ -113,9 +113,7 @@ def read_fingerprint(folder: Path) -> Fingerprint | None:
     try:
         return Fingerprint.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelError(f"{path}: {where} is not valid, {first['msg']}") from error
+        raise ModelError(f"{path}: {broken_rule(error)}") from error
 
 
 def traits_of(scan: Scan, mask: Mask, findings: Findings, *, is_trusted: bool) -> Traits:

@@ -3,9 +3,6 @@
 Source: Isensee et al., nnU-Net, Nature Methods 18, 2021, https://doi.org/10.1038/s41592-020-01008-z
 """
 
-from collections.abc import Iterator
-from itertools import product
-
 import numpy as np
 
 from dyntransnet.imaging.geometry import Volume
@@ -19,11 +16,6 @@ SIGMA = 0.125
 
 MIN_WEIGHT = 1e-3
 """Keeps every voxel reachable where only a window's corner covers it."""
-
-
-def window_corners(shape: tuple[int, ...], patch_size: Shape, overlap: float) -> Iterator[Corner]:
-    """First voxel of each window that together cover ``shape``."""
-    yield from product(*window_starts(shape, patch_size, overlap))
 
 
 def window_starts(

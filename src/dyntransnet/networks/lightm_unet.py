@@ -22,13 +22,6 @@ GROUPS = 8
 BLOCKS_DOWN = (1, 2, 2, 4)
 """Residual Mamba blocks of each encoder stage; the last stage is the bottleneck."""
 
-NOT_EXPORTABLE = "its scans unroll to more than 200,000 ONNX nodes at 96 x 96 x 96"
-"""Why there is no ONNX file of it. A loop would be short, but is no plain operator.
-
-Counted: about 220 nodes for each chunk of 4,096 tokens, 1,020 chunks. As a file of 3,195
-nodes, for windows of 8 x 16 x 24, it agrees with torch to 6e-5 of the largest logit.
-"""
-
 Features = Float[Tensor, "batch channels x y z"]
 Blocks = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dyntransnet.atomic import sha256_of
-from dyntransnet.contract import ONNX_FILE, Contract
+from dyntransnet.contract import ONNX_FILE, Contract, broken_rule
 from dyntransnet.errors import ModelError
 
 FOLDER, NOTE_FILE = "openvino", "openvino.json"
@@ -84,6 +84,4 @@ def read_note(folder: Path) -> Note:
     except OSError as error:
         raise ModelError(f"{folder}: must hold {NOTE_FILE}, got {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelError(f"{path}: {where} is not valid, {first['msg']}") from error
+        raise ModelError(f"{path}: {broken_rule(error)}") from error

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import PositiveInt, ValidationError, model_validator
 
 from dyntransnet.atomic import new_file, sha256_of
-from dyntransnet.contract import Contract, Promise
+from dyntransnet.contract import Contract, Promise, broken_rule
 from dyntransnet.errors import EngineError, ModelError
 
 PLAN_FILE = "model.plan"
@@ -93,9 +93,7 @@ class PlanRecord(Promise):
                 f"(dyntransnet build-engine makes them), got {error.strerror}"
             ) from error
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise EngineError(f"{path}: {where} is not valid, {first['msg']}") from error
+            raise EngineError(f"{path}: {broken_rule(error)}") from error
 
     def save(self, folder: Path) -> None:
         """Write ``plan.json`` into an engine folder."""

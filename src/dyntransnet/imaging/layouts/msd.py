@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dyntransnet.contract import Modality
+from dyntransnet.contract import Modality, broken_rule
 from dyntransnet.errors import DatasetError, ScanError
 from dyntransnet.imaging.labels import Numbering
 from dyntransnet.imaging.layouts.case import Case, file_case
@@ -71,10 +71,7 @@ def _read_list(source: Path) -> Listing:
     except OSError as error:
         raise ScanError(f"{LIST}: must be readable, got {error.strerror}", code="layout") from error
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "the file"
-        raise ScanError(
-            f"{LIST}: {where} is not valid, {error.errors()[0]['msg']}", code="layout"
-        ) from error
+        raise ScanError(f"{LIST}: {broken_rule(error)}", code="layout") from error
     except ValueError as error:
         raise ScanError(
             f"{LIST}: must be JSON, got {type(error).__name__}", code="layout"

@@ -28,6 +28,7 @@ from pydantic import (
 from scipy import ndimage
 
 from dyntransnet.atomic import new_folder
+from dyntransnet.contract import broken_rule
 from dyntransnet.errors import ScanError
 from dyntransnet.imaging.phantom.canvas import Canvas, Grid
 from dyntransnet.imaging.phantom.liver import draw_liver, paint_liver
@@ -110,9 +111,7 @@ def read_recipes(path: Path) -> list[Recipe]:
             f"{path}: recipes must be YAML, got {str(error).splitlines()[0]}", code="layout"
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ScanError(f"{path}: {where} is not valid, {first['msg']}", code="layout") from error
+        raise ScanError(f"{path}: {broken_rule(error)}", code="layout") from error
     twice = [n for n, count in Counter(recipe.number for recipe in recipes).items() if count > 1]
     if twice:
         raise ScanError(f"{path}: case numbers must differ, got {twice[0]} twice", code="layout")
