@@ -28,7 +28,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath mlflow.db)
 
-.PHONY: help install demo real study mlflow serve publish gate regression check test lock docs bench bench-peers sbom manifest verify clean
+.PHONY: help install demo real study mlflow serve publish gate regression check test lock docs bench bench-peers soak sbom manifest verify clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -116,6 +116,9 @@ bench: install ## time the path from scan to mask; build/bench. On an idle machi
 	python benchmarks/tiling.py
 	python benchmarks/length.py --finest
 	python benchmarks/client.py $(SCAN)
+
+soak: install ## minutes of load and faults on a server of its own, every mask checked; build/bench/soak.md
+	python benchmarks/soak.py $(SCAN)
 
 bench-peers: ## what benchmarks/ compares with, in an environment of its own: build/peers
 	$(PYTHON) -m venv build/peers

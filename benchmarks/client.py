@@ -1,4 +1,4 @@
-"""The client and a server on this machine: import, first mask, wire against memory, many clients.
+"""The client and a server on this machine: import, first mask, wire against memory.
 
     python benchmarks/client.py data/cases/volume-0/scan.nii.gz --repository model_repository
 
@@ -8,26 +8,20 @@ and the same network runs in this process for the ratio.
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
+from published import network_of
 from rows import Row, conditions, ratios, write
 
-from dyntransnet import repository as names
 from dyntransnet.client import SegmentationClient
 from dyntransnet.imaging.answer import answer
 from dyntransnet.imaging.scan import Scan, read_scan
-from dyntransnet.runtimes import choice
 from dyntransnet.server import TritonServer
-
-CLIENTS = (1, 2, 4, 8)
 
 FRESH = """
 import json, sys, time
@@ -65,10 +59,7 @@ def fresh(url: str, scan: Path) -> list[float]:
 @contextmanager
 def ways(url: str, scan: Scan, repository: Path) -> Iterator[dict[str, Callable[[], object]]]:
     """The same mask over the wire, through shared memory and in this process."""
-    folder = repository / names.NETWORK / names.VERSION
-    config = (repository / names.NETWORK / names.CONFIG_FILE).read_text()
-    values = dict(re.findall(r'key: "(\w+)" value \{ string_value: "(\w+)"', config))
-    predict, contract = choice.load(folder, values[names.RUNTIME], values[names.PRECISION])
+    predict, contract = network_of(repository)
     with (
         SegmentationClient(url, timeout_s=600.0) as wire,
         SegmentationClient(url, timeout_s=600.0, shared_memory=True) as memory,
@@ -80,19 +71,6 @@ def ways(url: str, scan: Scan, repository: Path) -> Iterator[dict[str, Callable[
         }
 
 
-def crowd(url: str, scan: Scan, clients: int, each: int) -> list[float]:
-    """Seconds of every scan of some clients at once, and last those of all."""
-
-    def ask(_: int) -> list[float]:
-        with SegmentationClient(url, timeout_s=600.0) as client:
-            return [seconds(lambda: client.segment(scan)) for _ in range(each)]
-
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(clients) as pool:
-        taken = [one for some in pool.map(ask, range(clients)) for one in some]
-    return [*taken, time.perf_counter() - begun]
-
-
 def rows_of(url: str, path: Path, asked: argparse.Namespace) -> list[Row]:
     """Everything that is measured."""
     scan = read_scan(path)
@@ -102,8 +80,6 @@ def rows_of(url: str, path: Path, asked: argparse.Namespace) -> list[Row]:
             call()
         taken = [{name: seconds(call) for name, call in calls.items()} for _ in range(asked.rounds)]
     by_way = {name: [each[name] for each in taken] for name in taken[0]}
-    at_once = {n: crowd(url, scan, n, asked.scans) for n in CLIENTS}
-    rate = {n: n * asked.scans / found[-1] for n, found in at_once.items()}
     rows = [
         Row("new process: import, seconds", "< 1", new[0]),
         *(
@@ -114,10 +90,6 @@ def rows_of(url: str, path: Path, asked: argparse.Namespace) -> list[Row]:
     for name in ("wire", "memory"):
         share = ratios(by_way[name], by_way["here"])
         rows.append(Row(f"served by {name}: seconds over in-process", "<= 1.10", share))
-    for n, found in at_once.items():
-        rows.append(Row(f"{n} clients: scans a second over one's", ">= 1", [rate[n] / rate[1]]))
-        p99 = float(np.percentile(found[:-1], 99))
-        rows.append(Row(f"{n} clients: p99 of a scan, seconds", "", [p99]))
     return rows
 
 
@@ -127,7 +99,6 @@ def main() -> None:
     parser.add_argument("scan", type=Path)
     parser.add_argument("--repository", type=Path, default=Path("model_repository"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scans", type=int, default=4, help="of each client at once")
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     asked = parser.parse_args()
     with TritonServer(asked.repository) as server:

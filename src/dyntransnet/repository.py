@@ -4,7 +4,7 @@ The client, the Python backends and ``publish`` all take them from here.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dyntransnet.contract import Contract
 from dyntransnet.errors import ParamsError
@@ -65,7 +65,7 @@ PRECISION = "precision"
 MAX_BATCH_SIZE = 8
 """Most windows in one call; the ONNX file and the TensorRT plan are built for it."""
 
-WARM_VOXELS = 2**20
+CALL_VOXELS = 2**20
 """Of a scan's call: as many windows as ``imaging.tiling`` asks together."""
 
 MAX_QUEUE_SIZE = 64
@@ -80,9 +80,6 @@ PLACES = {
     "instance_group [ { kind: KIND_GPU count: 1 } ]",
 }
 """Backend to the lines that only it has."""
-
-BATCHING = f"dynamic_batching {{ default_queue_policy {{ max_queue_size: {MAX_QUEUE_SIZE} }} }}"
-"""Calls that wait are answered together, whoever made them; none is kept waiting for that."""
 
 
 def network_config(
@@ -107,6 +104,9 @@ def network_config(
     """
     if backend not in PLACES:
         raise ParamsError(f"publish.backend must be one of {', '.join(PLACES)}, got {backend}")
+    of_scan = max(1, min(MAX_BATCH_SIZE // 2, CALL_VOXELS // math.prod(contract.patch_size)))
+    # On a processor more windows at once take longer each.
+    together = of_scan if backend == "python" else 2 * of_scan
     lines = [
         f'name: "{NETWORK}"',
         f'backend: "{backend}"',
@@ -114,28 +114,29 @@ def network_config(
         _tensor("input", contract.input_name, (1, *contract.patch_size)),
         _tensor("output", contract.output_name, (len(contract.classes), *contract.patch_size)),
         PLACES[backend],
-        BATCHING,
+        _batching(together),
         f"version_policy {{ specific {{ versions: {[*versions]} }} }}",
-        *_warm_up(contract),
+        *_warm_up(contract, {1, of_scan, together}),
     ]
     if backend == "python":
         lines += [_parameter(RUNTIME, runtime), _parameter(PRECISION, precision)]
     return "\n".join(lines) + "\n"
 
 
-def _warm_up(contract: Contract) -> list[str]:
-    """Calls before a model is ready: the first of each size takes longer.
+def _batching(together: int) -> str:
+    """Calls that wait are answered together, whoever made them; none is kept waiting for that."""
+    queue = f"default_queue_policy {{ max_queue_size: {MAX_QUEUE_SIZE} }}"
+    return f"dynamic_batching {{ preferred_batch_size: [ {together} ] {queue} }}"
 
-    One window, as many as a scan asks together, and what two scans ask together.
-    """
-    of_scan = max(1, min(MAX_BATCH_SIZE // 2, WARM_VOXELS // math.prod(contract.patch_size)))
-    sizes = sorted({1, of_scan, 2 * of_scan})
+
+def _warm_up(contract: Contract, sizes: Iterable[int]) -> list[str]:
+    """Calls before a model is ready: the first of each size takes longer."""
     dims = ", ".join(map(str, (1, *contract.patch_size)))
     return [
         f'model_warmup {{ name: "{size}" batch_size: {size} inputs {{ '
         f'key: "{contract.input_name}" value {{ data_type: TYPE_FP32 dims: [ {dims} ] '
         "zero_data: true } } }"
-        for size in sizes
+        for size in sorted(sizes)
     ]
 
 

@@ -54,16 +54,20 @@ def test_callers_share_calls_wait_in_a_bounded_queue_and_find_a_warm_network(net
     assert config.HasField("dynamic_batching")
     assert config.dynamic_batching.max_queue_delay_microseconds == 0
     assert config.dynamic_batching.default_queue_policy.max_queue_size == names.MAX_QUEUE_SIZE
-    assert [call.batch_size for call in config.model_warmup] == [1, 4, 8]
+    together = 4 if backend == "python" else 8
+    assert list(config.dynamic_batching.preferred_batch_size) == [together]
+    assert [call.batch_size for call in config.model_warmup] == sorted({1, 4, together})
     for call in config.model_warmup:
         assert list(call.inputs[network[1].input_name].dims) == list(config.input[0].dims)
     assert list(config.version_policy.specific.versions) == [3, 12]
 
 
-def test_large_windows_are_warmed_up_in_small_calls(network):
+@pytest.mark.parametrize(("backend", "together"), [("python", 1), ("tensorrt", 2)])
+def test_large_windows_are_answered_in_small_calls(network, backend, together):
     contract = network[1].model_copy(update={"patch_size": (128, 128, 96)})
-    config = parse(names.network_config(contract, "python", runtime="openvino"))
-    assert [call.batch_size for call in config.model_warmup] == [1, 2]
+    config = parse(names.network_config(contract, backend, runtime="openvino"))
+    assert list(config.dynamic_batching.preferred_batch_size) == [together]
+    assert [call.batch_size for call in config.model_warmup] == sorted({1, together})
 
 
 def test_the_python_backend_is_told_what_to_compute_in(network):
