@@ -42,6 +42,19 @@ def test_links_of_the_repository_lead_to_pages(site):
     assert (site / "images" / "preview.png").is_file()
 
 
+def test_no_page_shows_markdown_that_was_not_understood(site):
+    for page in site.rglob("*.html"):
+        text = re.sub(r"(?s)<(code|pre|script|style)\b.*?</\1>", "", page.read_text())
+        shown = re.sub(r"<[^>]+>", "", text)
+        assert not re.search(r"\|-+\||```|\]\(", shown), page.name
+
+
+def test_a_command_is_told_in_whole_sentences(site):
+    text = (site / "commands.html").read_text()
+    assert "Choose by patient who trains, validates and tests." in text
+    assert not re.search(r"</a>: [^<]*\.\.\.</li>", text)
+
+
 def test_nothing_is_fetched_from_elsewhere(site):
     fetched = re.compile(
         r"""<(?:script|link|img)[^>]*(?:src|href)=["']?(?:https?:)?//([^"'/> ]+)"""

@@ -78,6 +78,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def commands() -> str:
     """Every command with its arguments, as ``--help`` tells them."""
     command = typer.main.get_command(app)
+    for one in command.commands.values():  # else cut off after 45 letters in the list
+        one.short_help = (one.help or "").splitlines()[0]
     with typer.Context(command, info_name="dyntransnet") as context:
         text = get_docs_for_click(obj=command, ctx=context, name="dyntransnet")
     return text.replace("# `dyntransnet`", "# Commands", 1)

@@ -1,7 +1,7 @@
 """Arguments that commands share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,13 +49,39 @@ def address_of(
     return Address(url, read_control_key(control_key_file), ca=ca, cert=cert, key=key)
 
 
-Source = Annotated[Path, typer.Argument(show_default=False, callback=existing)]
-Out = Annotated[Path, typer.Option(help="Where the result goes.", show_default=False)]
-ReportFolder = Annotated[
-    Path, typer.Option(help="Folder for the stage's report.", show_default=False)
+def _taken(told: str) -> Any:
+    """An argument: something that is there."""
+    return typer.Argument(help=told, show_default=False, callback=existing)
+
+
+def _named(told: str) -> Any:
+    """An option that must be given."""
+    return typer.Option(help=told, show_default=False)
+
+
+Dataset = Annotated[
+    Path, _taken("The dataset: a folder in a layout of docs/data.md, or a YAML file of phantoms.")
 ]
-PatientFile = Annotated[Path, typer.Option(help="What split wrote.", show_default=False)]
-RunFile = Annotated[Path, typer.Option(help="run.json of the training.", show_default=False)]
+Recipes = Annotated[Path, _taken("YAML file that describes each phantom.")]
+Manifest = Annotated[Path, _taken("What is in every case, as ingest wrote it.")]
+Cases = Annotated[Path, _taken("Folder of scans and masks that ingest wrote.")]
+Splits = Annotated[Path, _taken("Who trains, validates and tests, as split wrote it.")]
+Cache = Annotated[Path, _taken("Folder of arrays on the network's grid that preprocess wrote.")]
+Checkpoint = Annotated[Path, _taken("Folder of weights and contract that train wrote.")]
+Training = Annotated[Path, _taken("Folder of the training's report, with its run.json.")]
+Model = Annotated[Path, _taken("Folder of ONNX file and contract that export wrote.")]
+Evaluation = Annotated[Path, _taken("Folder of scores that evaluate wrote.")]
+Parity = Annotated[Path, _taken("parity.json of export's report.")]
+Runs = Annotated[Path, _taken("Folder of a study's trainings, each with its scores.")]
+Repository = Annotated[Path, _taken("Triton's model repository, the network published.")]
+
+Out = Annotated[Path, _named("Where the result goes.")]
+ManifestOut = Annotated[Path, _named("JSON file of what is in every case.")]
+ReportFolder = Annotated[Path, _named("Folder for the stage's report.")]
+ResumeFolder = Annotated[Path, _named("Folder for the state that a stopped training goes on from.")]
+SplitsFile = Annotated[Path, _named("What split wrote.")]
+CasesFolder = Annotated[Path, _named("What ingest wrote.")]
+RunFile = Annotated[Path, _named("run.json of the training.")]
 ControlKeyFile = Annotated[
     Path | None,
     typer.Option(help="Holds the key for loading models; else $DYNTRANSNET_CONTROL_KEY."),

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from dyntransnet import study
-from dyntransnet.cli.arguments import Out, Source, existing
+from dyntransnet.cli.arguments import Dataset, Out, Recipes, existing
 
 
-def cases(source: Source) -> None:
+def cases(source: Dataset) -> None:
     """List a dataset's cases, the patient of each, and where it lies; nothing is stored."""
     from dyntransnet.imaging.layouts import find_cases
 
@@ -37,7 +37,7 @@ def changes(
         print(line)
 
 
-def phantoms(recipes: Source, out: Out) -> None:
+def phantoms(recipes: Recipes, out: Out) -> None:
     """Write synthetic scans with their masks, in LiTS layout."""
     from dyntransnet.imaging.phantom.recipes import read_recipes, write_phantoms
 

@@ -8,15 +8,28 @@ import typer
 from dyntransnet import study
 from dyntransnet.cli.arguments import (
     REPOSITORY,
+    Cache,
+    Cases,
+    CasesFolder,
+    Checkpoint,
     ClientCert,
     ClientKey,
     ControlKeyFile,
+    Dataset,
+    Evaluation,
+    Manifest,
+    ManifestOut,
+    Model,
     Out,
-    PatientFile,
+    Parity,
     ReportFolder,
+    ResumeFolder,
     RunFile,
+    Runs,
     ServersCa,
-    Source,
+    Splits,
+    SplitsFile,
+    Training,
     address_of,
     existing,
     given,
@@ -25,9 +38,9 @@ from dyntransnet.config import Params
 
 
 def ingest(
-    source: Source,
+    source: Dataset,
     out: Out,
-    manifest: Out,
+    manifest: ManifestOut,
     problems: Annotated[Path | None, typer.Option(help="JSON file for all that is wrong.")] = None,
 ) -> None:
     """Take a dataset in: read, check, store one way."""
@@ -37,14 +50,14 @@ def ingest(
     stage.run(source, cases=out, manifest=manifest, problems=problems, params=params)
 
 
-def split(manifest: Source, out: Out) -> None:
+def split(manifest: Manifest, out: Out) -> None:
     """Choose by patient who trains, validates and tests."""
     from dyntransnet.stages import split as stage
 
     stage.run(manifest, out, study.load().split)
 
 
-def preprocess(cases: Source, out: Out) -> None:
+def preprocess(cases: Cases, out: Out) -> None:
     """Bring every case to the grid the network sees."""
     from dyntransnet.stages import preprocess as stage
 
@@ -52,12 +65,12 @@ def preprocess(cases: Source, out: Out) -> None:
 
 
 def train(
-    cache: Source,
-    splits: Source,
-    manifest: Source,
+    cache: Cache,
+    splits: Splits,
+    manifest: Manifest,
     out: Out,
     report: ReportFolder,
-    resume: Out,
+    resume: ResumeFolder,
     variant: Annotated[str | None, typer.Option(help="Of a study's params.yaml.")] = None,
     seed: Annotated[int, typer.Option(help="With --variant.", min=0)] = 0,
     fold: Annotated[int, typer.Option(help="With --variant.", min=0)] = 0,
@@ -79,10 +92,10 @@ def train(
 
 
 def evaluate(
-    checkpoint: Source,
-    cases: Source,
-    splits: Source,
-    training: Source,
+    checkpoint: Checkpoint,
+    cases: Cases,
+    splits: Splits,
+    training: Training,
     out: Out,
     fold: Annotated[
         int | None, typer.Option(help="Score this fold's validation cases, not the test cases.")
@@ -97,10 +110,10 @@ def evaluate(
 
 
 def export(
-    checkpoint: Source,
-    cache: Source,
-    cases: Source,
-    splits: Source,
+    checkpoint: Checkpoint,
+    cache: Cache,
+    cases: Cases,
+    splits: Splits,
     out: Out,
     report: ReportFolder,
 ) -> None:
@@ -112,11 +125,11 @@ def export(
 
 
 def register(
-    model: Source,
-    evaluation: Source,
-    parity: Source,
-    cases: Source,
-    patients: PatientFile,
+    model: Model,
+    evaluation: Evaluation,
+    parity: Parity,
+    cases: Cases,
+    patients: SplitsFile,
     run: RunFile,
     out: Out,
 ) -> None:
@@ -165,9 +178,9 @@ def publish(
 
 
 def compare(
-    runs: Source,
-    splits: Annotated[Path, typer.Option(help="What split wrote.")],
-    cases: Annotated[Path, typer.Option(help="What ingest wrote.")],
+    runs: Runs,
+    splits: SplitsFile,
+    cases: CasesFolder,
     out: Out,
 ) -> None:
     """Turn a study's trainings into tables, tests and figures."""

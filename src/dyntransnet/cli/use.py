@@ -8,12 +8,14 @@ import typer
 
 from dyntransnet.cli.arguments import (
     REPOSITORY,
+    Cases,
     ClientCert,
     ClientKey,
     ControlKeyFile,
     Out,
+    Repository,
     ServersCa,
-    Source,
+    Splits,
     address_of,
     existing,
 )
@@ -184,7 +186,7 @@ def rollback(
     live.rollback(existing(out), address_of(to, control_key_file, tls_ca, tls_cert, tls_key))
 
 
-def demo(cases: Source, splits: Source, repository: Source, out: Out) -> None:
+def demo(cases: Cases, splits: Splits, repository: Repository, out: Out) -> None:
     """Serve the published model and have a test scan segmented."""
     from dyntransnet import demo as whole_system
 
