@@ -133,3 +133,21 @@ def test_a_segmentation_chooses_among_series(tmp_path):
     save_segmentation(tmp_path / "a" / "seg", MASK, drawn_on=1)
     (case,) = find_cases(tmp_path, "dicom")
     np.testing.assert_array_equal(case.load()[0].voxels, SCAN.voxels)
+
+
+@pytest.mark.parametrize(
+    ("keep", "rule"),
+    [
+        (200, "DICOM files must be whole, got"),
+        (300, "must say what it shows (Modality), got nothing, as of a file that was cut off"),
+        ("0020000e", "each slice must name its series, got 1 without"),
+    ],
+)
+def test_an_outer_slice_whose_header_was_cut_off_is_told_and_not_passed_over(tmp_path, keep, rule):
+    save_case(tmp_path / NAME)
+    first = min((tmp_path / NAME / "deep" / "series").iterdir())  # no gap would tell
+    content = first.read_bytes()
+    end = content.index(bytes.fromhex("20000e00")) if keep == "0020000e" else keep
+    first.write_bytes(content[:end])
+    (case,) = find_cases(tmp_path, "dicom")
+    assert problem_of(case, "unreadable").startswith(f"folder 1: {rule}")

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from dyntransnet.errors import ScanError
 from dyntransnet.imaging.dicom.files import read_tags, refusing_damage
@@ -98,11 +100,12 @@ def read_header(path: Path, who: str) -> Header:
         who: what messages call its case.
 
     Raises:
-        ScanError: it is damaged.
+        ScanError: it is damaged, or cut off before it says what it shows: it would be taken
+            for no slice, and not be missed.
     """
     with refusing_damage(who):
         found = read_tags(path, TAGS)
-        return Header(
+        header = Header(
             path=path,
             modality=_text(found, "Modality"),
             series=_text(found, "SeriesInstanceUID"),
@@ -114,6 +117,18 @@ def read_header(path: Path, who: str) -> Header:
             is_localizer="LOCALIZER" in (found.get("ImageType") or ()),
             plane=_plane(found, who),
         )
+    if not header.modality and not _is_directory(path, who):
+        raise ScanError(
+            f"{who}: must say what it shows (Modality), got nothing, as of a file that was cut off",
+            code="unreadable",
+        )
+    return header
+
+
+def _is_directory(path: Path, who: str) -> bool:
+    """Whether a file is a disk's table of contents, which shows nothing."""
+    with refusing_damage(who):
+        return read_file_meta_info(path).MediaStorageSOPClassUID == MediaStorageDirectoryStorage
 
 
 def plane_of(

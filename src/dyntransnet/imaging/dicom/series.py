@@ -14,6 +14,8 @@ from dyntransnet.imaging.scan import LPS_TO_RAS, Affine, Scan, to_voxels
 
 MIN_SLICES = 2
 
+IMAGES = ("CT", "MR")
+
 VOXEL_BYTES = 2
 """Of a scanner's slices; what a rescale slope makes larger comes back as float32."""
 
@@ -45,26 +47,46 @@ def choose_series(
     Raises:
         ScanError: there is none, or more than one.
     """
-    series: dict[str, list[Header]] = {}
-    for header in headers:
-        if header.modality in ("CT", "MR") and not header.is_localizer:
-            series.setdefault(header.series, []).append(header)
-    volumes = {
-        name: slices
-        for name, slices in series.items()
-        if slices[0].modality == modality and sum(one.frames for one in slices) >= MIN_SLICES
-    }
+    groups = grouped(headers, case)
+    volumes = [group for group in groups if group[0].modality == modality and is_volume(group)]
     if len(volumes) > 1:
-        volumes = {name: volumes[name] for name in volumes if name in named} or volumes
+        volumes = [group for group in volumes if group[0].series in named] or volumes
     if len(volumes) != 1:
-        shown = " and ".join(sorted(map(_shown, (volumes or series).values())))
+        shown = " and ".join(sorted(map(outline_of, volumes or groups)))
         raise ScanError(
             f"{case}: must hold one {modality} series, got {shown or 'none'}", code="series-not-one"
         )
-    return next(iter(volumes.values()))
+    return volumes[0]
 
 
-def _shown(slices: Sequence[Header]) -> str:
+def grouped(headers: Sequence[Header], who: str) -> list[list[Header]]:
+    """The images of each series, in the order in which they lie; overviews are left out.
+
+    Args:
+        headers: of all files.
+        who: what messages call them.
+
+    Raises:
+        ScanError: some slices name no series, as where a file was cut off; all may.
+    """
+    series: dict[tuple[str, str], list[Header]] = {}
+    for header in headers:
+        if header.modality in IMAGES and not header.is_localizer:
+            series.setdefault((header.series, header.modality), []).append(header)
+    nameless = sum(len(group) for (name, _), group in series.items() if not name)
+    if nameless and any(name for name, _ in series):
+        raise ScanError(
+            f"{who}: each slice must name its series, got {nameless} without", code="unreadable"
+        )
+    return list(series.values())
+
+
+def is_volume(group: Sequence[Header]) -> bool:
+    """Whether a series has slices enough."""
+    return sum(one.frames for one in group) >= MIN_SLICES
+
+
+def outline_of(slices: Sequence[Header]) -> str:
     """A series without what may tell of a patient."""
     first = slices[0]
     return f"series {first.number or 'without number'} ({first.modality}, {len(slices)} slices)"

@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import MediaStorageDirectoryStorage
-
 from dyntransnet.contract import Modality
 from dyntransnet.errors import ScanError
-from dyntransnet.imaging.dicom.files import dicom_files, refusing_damage
+from dyntransnet.imaging.dicom.files import dicom_files
 from dyntransnet.imaging.dicom.headers import Header, read_header
-from dyntransnet.imaging.dicom.series import MIN_SLICES, read_series, stack
+from dyntransnet.imaging.dicom.series import (
+    IMAGES,
+    MIN_SLICES,
+    grouped,
+    is_volume,
+    outline_of,
+    read_series,
+    stack,
+)
 from dyntransnet.imaging.layouts.case import content_id
 from dyntransnet.imaging.pacs.archive import opened
 from dyntransnet.imaging.pacs.silence import silence
 from dyntransnet.imaging.pacs.source import SeriesScan, read_source
 from dyntransnet.imaging.scan import Scan
-
-IMAGES = ("CT", "MR")
 
 
 @dataclass(frozen=True)
@@ -82,54 +85,19 @@ def find_series(origin: Path, modality: Modality) -> list[Series]:
     with opened(origin) as folder:
         files = [path for path in dicom_files(folder) if not path.name.startswith(".")]
         headers = [
-            _checked(path, f"{origin}: DICOM file {place} of {len(files)}")
+            read_header(path, f"{origin}: DICOM file {place} of {len(files)}")
             for place, path in enumerate(files, start=1)
         ]
-        groups = _grouped(headers, origin)
+        groups = [group for group in grouped(headers, str(origin)) if is_volume(group)]
         wanted = [group for group in groups if group[0].modality == modality]
         if not wanted:
-            shown = " and ".join(sorted(map(_shown, groups)))
+            shown = " and ".join(sorted(map(outline_of, groups)))
             raise ScanError(
                 f"{origin}: must hold a {modality} series of at least {MIN_SLICES} slices "
                 f"(--modality takes {' or '.join(IMAGES)}), got {shown or 'none'}",
                 code="series-not-one",
             )
         return [_series(origin, folder, group) for group in wanted]
-
-
-def _checked(path: Path, who: str) -> Header:
-    """A file's header. One that was cut off would be taken for no slice, and not be missed."""
-    header = read_header(path, who)
-    if not header.modality and not _is_directory(path, who):
-        raise ScanError(
-            f"{who}: must say what it shows (Modality), got nothing, as of a file that was cut off",
-            code="unreadable",
-        )
-    return header
-
-
-def _is_directory(path: Path, who: str) -> bool:
-    """Whether a file is a disk's table of contents, which shows nothing."""
-    with refusing_damage(who):
-        return read_file_meta_info(path).MediaStorageSOPClassUID == MediaStorageDirectoryStorage
-
-
-def _grouped(headers: Sequence[Header], origin: Path) -> list[list[Header]]:
-    """The files of each volume, in the order in which they lie.
-
-    Raises:
-        ScanError: some slices name no series, as where a file was cut off; all may.
-    """
-    series: dict[tuple[str, str], list[Header]] = {}
-    for header in headers:
-        if header.modality in IMAGES and not header.is_localizer:
-            series.setdefault((header.series, header.modality), []).append(header)
-    nameless = sum(len(group) for (name, _), group in series.items() if not name)
-    if nameless and any(name for name, _ in series):
-        raise ScanError(
-            f"{origin}: each slice must name its series, got {nameless} without", code="unreadable"
-        )
-    return [group for group in series.values() if sum(one.frames for one in group) >= MIN_SLICES]
 
 
 def _series(origin: Path, folder: Path, group: Sequence[Header]) -> Series:
@@ -149,9 +117,3 @@ def _id_of(group: Sequence[Header]) -> str:
     except ScanError:
         slices = list(group)
     return content_id(slices[0].path)
-
-
-def _shown(group: Sequence[Header]) -> str:
-    """A series without what may tell of a patient."""
-    number = group[0].number or "without number"
-    return f"series {number} ({group[0].modality}, {len(group)} slices)"
