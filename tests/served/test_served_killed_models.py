@@ -79,7 +79,7 @@ def test_the_container_ends_when_the_network_is_killed(repository, tmp_path):
         triton = triton_of(running.process.pid)
         kill_one(triton, names.NETWORK)
         assert running.get("/v2/health/ready")[0] == 200
-        with pytest.raises(Exception, match="INTERNAL.* model dyntransnet must answer, got Stub"):
+        with pytest.raises(Exception, match=r"INTERNAL.* model dyntransnet must answer, got Stub"):
             running.segment(client)
         assert becomes(lambda: running.process.poll() is not None, 8.0)
     assert running.process.returncode == 137
