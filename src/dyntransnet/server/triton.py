@@ -7,7 +7,6 @@ the same model repository in a current Triton container (serving/README.md).
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
