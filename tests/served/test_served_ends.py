@@ -1,9 +1,8 @@
-"""A model's process is killed: Triton goes on calling itself ready, so others look."""
+"""A model's process is killed, which Triton does not tell, or Triton is told to stop."""
 
 import re
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -54,16 +53,14 @@ def test_serve_starts_again_on_its_ports_when_a_front_door_is_killed(served, net
     process, ready = served
     url = re.sub(r".*grpc_port (\d+),.*\n", r"127.0.0.1:\1", ready)
     small, big = scan_of((40, 30, 20)), scan_of((220, 200, 180))
-    sent = threading.Event()
     with (
         SegmentationClient(url, timeout_s=60.0, policy=PATIENT) as client,
         ThreadPoolExecutor(1) as pool,
     ):
         client.segment(small)
         triton = triton_below(process.pid)
-        answer = pool.submit(client.segment, big, on_progress=lambda _: sent.set())
-        sent.wait(5)
-        time.sleep(0.3)
+        answer = pool.submit(client.segment, big)
+        time.sleep(0.5)
         for _ in stubs_of(triton, names.FRONT_DOOR):
             kill_one(triton, names.FRONT_DOOR)
         with pytest.raises(ServingError, match=r"blobs0: .* must answer, got INTERNAL: Stub proc"):
@@ -94,3 +91,20 @@ def test_a_server_whose_model_was_killed_says_so_and_stops_at_once(repository):
         assert not server.is_whole()
         begun = time.monotonic()
     assert time.monotonic() - begun < STOP_TIMEOUT_S / 2
+
+
+def test_a_scan_on_a_server_that_is_stopped_goes_to_another(repository, server, network):
+    """Triton refuses its models' calls of each other from then on: no scan ends there."""
+    big = scan_of((220, 200, 180))
+    with (
+        TritonServer(repository, timeout_s=60.0) as stopped,
+        SegmentationClient([stopped.url, server.url], timeout_s=60.0, policy=PATIENT) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        answer = pool.submit(client.segment, big)
+        time.sleep(0.5)
+        assert not answer.done()
+        stopped.process.terminate()
+        found = answer.result(60)
+        assert '"error": "NotReadyError"' in stopped.log.read_text()
+    np.testing.assert_array_equal(found.mask.labels, segment(big, *network).labels)
