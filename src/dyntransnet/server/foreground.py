@@ -9,7 +9,10 @@ from pathlib import Path
 
 from dyntransnet.errors import ServingError
 from dyntransnet.server.access import OPEN, Access
-from dyntransnet.server.triton import LOOPBACK, POLL_S, TritonServer
+from dyntransnet.server.triton import LOOPBACK, TritonServer
+
+LOOK_S = 1.0
+"""Between two looks at a server's processes."""
 
 
 def serve(
@@ -55,4 +58,4 @@ def _watch(server: TritonServer) -> None:
     """Until it has lost a model's process."""
     while server.is_whole():
         server.check()
-        time.sleep(POLL_S)
+        time.sleep(LOOK_S)
