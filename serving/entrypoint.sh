@@ -68,4 +68,40 @@ if [ -n "${TRACE_URL:-}" ]; then
         --trace-config=opentelemetry,resource=service.name=dyntransnet
 fi
 
-exec tritonserver "$@"
+# Triton does not start a model's process again that was killed: it goes on saying that it is
+# ready, and fails each scan that falls to that process. What has ended is still listed (Z),
+# because Triton never asks. This container then ends, and whoever runs it starts it again.
+has_lost_a_model() {
+    for stat in /proc/[0-9]*/stat; do
+        read -r line <"$stat" || continue
+        case $line in *"(triton_python_b) Z $server "*) return 0 ;; esac
+    done 2>/dev/null
+    return 1
+}
+
+watch() {
+    while sleep 1 >/dev/null 2>&1 && kill -0 "$server" 2>/dev/null; do
+        # Once more after two seconds: a model that is unloaded is listed for a moment, too, and
+        # the scan that was worked on is told by then. Asked to end, Triton would wait in vain.
+        if has_lost_a_model && sleep 2 && has_lost_a_model; then
+            echo "entrypoint: a model's process was killed: ending, to be started again" >&2
+            kill -KILL "$server"
+            return
+        fi
+    done
+}
+
+tritonserver "$@" &
+server=$!
+watch & # before the trap, which a signal could find in it, too
+watcher=$!
+trap 'kill -TERM "$server"' TERM INT
+code=0
+wait "$server" || code=$?
+# A signal ends the wait, not the server.
+while kill -0 "$server" 2>/dev/null; do
+    code=0
+    wait "$server" || code=$?
+done
+kill "$watcher" 2>/dev/null || true
+exit "$code"

@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual import WELL, World
+from virtual import WELL, Answer, World
 
 from dyntransnet.client.breaker import Circuit
 from dyntransnet.client.call import Call, Pause, Probe, Send
@@ -112,7 +112,7 @@ def test_what_is_not_is_told_at_once(fault, error):
     assert world.sent_to == ["a"]
 
 
-@pytest.mark.parametrize("fault", [*RETRIED, Fault.NOT_READY, Fault.UNTRUSTED])
+@pytest.mark.parametrize("fault", [*RETRIED, Fault.STOPPING, Fault.NOT_READY, Fault.UNTRUSTED])
 def test_another_server_is_asked_without_a_pause(fault):
     world = World(Policy(), ["a", "b"], lambda url, now: (fault, 0.1) if url == "a" else WELL)
     assert world.call() == "b"
@@ -218,6 +218,22 @@ def test_a_server_that_went_away_is_waited_for():
     back = world.now + 20
     world.behavior = until(back, Fault.UNREACHED, 0.01)
     assert world.call() == "a"
+    assert back <= world.now < back + 7
+
+
+def test_a_server_that_says_it_stops_is_asked_nothing_until_it_is_ready():
+    world = World(Policy(patience_s=30.0, open_s=5.0), ["a"], always(None))
+    world.call()
+    last, back = world.now + 4, world.now + 12
+
+    def behavior(url: str, now: float) -> Answer:
+        if now >= back:
+            return WELL
+        return Fault.STOPPING if now < last else Fault.NOT_READY, 0.1
+
+    world.behavior = behavior
+    assert world.call() == "a"
+    assert len(world.sent_to) == 1 + 2
     assert back <= world.now < back + 7
 
 

@@ -53,6 +53,8 @@ def answer(report: object, request_id: str = "id1") -> SimpleNamespace:
         ("UNAVAILABLE", "failed to connect; Ssl handshake failed: CERTIFICATE", Fault.UNTRUSTED),
         ("UNAVAILABLE", "Exceeds maximum queue size", Fault.BUSY),
         ("UNAVAILABLE", "Request timeout expired", Fault.OVERDUE),
+        ("UNAVAILABLE", "Server is stopping, scheduler for model has stopped", Fault.STOPPING),
+        ("UNAVAILABLE", "server is stopping, send the scan again", Fault.STOPPING),
         ("UNAVAILABLE", "This protocol is restricted, expecting header 'x'", Fault.REFUSED),
         ("NOT_FOUND", "Request for unknown model", Fault.NOT_READY),
         ("DEADLINE_EXCEEDED", "Stream removed (Deadline Exceeded)", Fault.LATE),

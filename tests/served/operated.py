@@ -59,7 +59,9 @@ def collecting() -> Iterator[http.server.ThreadingHTTPServer]:
 
 
 class Operated:
-    """A running server, as its operator sees it."""
+    """A running server, as its operator sees it; ``process`` is the container's first."""
+
+    process: subprocess.Popen[bytes]
 
     def __init__(self, folder: Path, ports: list[int]) -> None:
         self.folder, self.log = folder, folder / "triton.log"
@@ -125,6 +127,7 @@ def operating(repository: Path, folder: Path, traces: int) -> Iterator[Operated]
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
+    running.process = process
     try:
         _await_ready(running, process)
         yield running

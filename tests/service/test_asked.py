@@ -45,6 +45,10 @@ def test_of_two_timeouts_the_shorter_counts(own_s, tritons_us, timeout_s):
         ({names.PRESET: "best"}, "preset: must be one of fast, standard, accurate, got best"),
         ({names.CASE: np.array([b"\xff"], np.object_)}, "case: must be UTF-8, got invalid"),
         ({names.NETWORK_VERSION: "٣"}, "network_version: must be a number"),
+        ({names.NETWORK_VERSION: "1\n"}, "^network_version: must be one line, got a line break$"),
+        ({names.PRESET: "a\u2028b"}, "^preset: must be one line, got a line break$"),
+        ({names.CASE: 'a\r{"event'}, "^case: must be one line, got a line break$"),
+        ({names.AFFINE: np.eye(4)[[0, 1, 3, 2]]}, "^scan: the affine's last row must be .0.0, 0"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tensors, rule):

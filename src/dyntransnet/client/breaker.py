@@ -48,9 +48,9 @@ class Server:
         self.failures, self.open_until, self.down_since = 0, None, None
         self._was_there = True
 
-    def failed(self, now: float, said: str, *, was_there: bool) -> None:
-        """It is not; ``was_there``: it was still reached."""
-        self.failures += 1
+    def failed(self, now: float, said: str, *, was_there: bool, leaves: bool) -> None:
+        """It is not; ``was_there``: it was still reached; ``leaves``: it says that it ends."""
+        self.failures = max(self.failures + 1, self.policy.failures_to_open * leaves)
         self.said = said
         self._was_there |= was_there
         if self._was_there and self.down_since is None:

@@ -80,8 +80,11 @@ class Core:
             if error is None or error.fault.rule.harms is False:
                 self._server(url).answered()
             elif error.fault.rule.harms:
-                was_there = error.fault in (Fault.LOST, Fault.NOT_READY)
-                self._server(url).failed(self.clock(), error.said, was_there=was_there)
+                leaves = error.fault is Fault.STOPPING
+                was_there = leaves or error.fault in (Fault.LOST, Fault.NOT_READY)
+                self._server(url).failed(
+                    self.clock(), error.said, was_there=was_there, leaves=leaves
+                )
 
     def wait_s(self, avoided: set[str]) -> float | None:
         """Until a server may be asked that is worth waiting for; None where none is."""

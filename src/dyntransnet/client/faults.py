@@ -18,6 +18,9 @@ BUSY = "Exceeds maximum queue size"
 OVERDUE = "Request timeout expired"
 """How Triton says that it did not begin in time."""
 
+STOPPING = "erver is stopping"
+"""How Triton and the front door say that they were told to end."""
+
 RESTRICTED = "This protocol is restricted"
 """How Triton says that a key is missing."""
 
@@ -60,6 +63,8 @@ class Fault(Enum):
     # Nothing is stored on the server: a scan that may have been worked on can be sent again.
     LOST = Rule(Again.ANYWHERE, True, UnreachableError, "must keep the connection")
     BUSY = Rule(Again.ANYWHERE, False, BusyError, "must have room in its queue")
+    # It said so itself: no need to find out by failures.
+    STOPPING = Rule(Again.ANYWHERE, True, UnreachableError, "must go on running")
     UNTRUSTED = Rule(Again.ELSEWHERE, True, UnreachableError, "must be trusted")
     NOT_READY = Rule(Again.ELSEWHERE, True, NotReadyError, "must have its models ready")
     LATE = Rule(Again.NOWHERE, True, DeadlineError, "must answer in time")
@@ -115,7 +120,8 @@ def _kind(code: str, said: str) -> Fault:
 
 def _kind_of_unavailable(said: str) -> Fault:
     words = said.lower()
-    for sign, kind in ((BUSY, Fault.BUSY), (OVERDUE, Fault.OVERDUE)):
+    known = ((BUSY, Fault.BUSY), (OVERDUE, Fault.OVERDUE), (STOPPING, Fault.STOPPING))
+    for sign, kind in known:
         if sign in said:
             return kind
     # gRPC tells of a failed handshake within a failed connection.

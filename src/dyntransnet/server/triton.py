@@ -7,7 +7,6 @@ the same model repository in a current Triton container (serving/README.md).
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from dyntransnet.contract import ONNX_FILE
 from dyntransnet.errors import ServingError
 from dyntransnet.repository import CONFIG_FILE, FRONT_DOOR, NETWORK, STREAM
 from dyntransnet.server.access import OPEN, Access
+from dyntransnet.server.stubs import has_lost_a_model
 from dyntransnet.server.wheel import BINARY, assemble, check_libpython, environment_of, find_wheel
 from dyntransnet.service.versions import read_traffic
 
@@ -30,6 +30,8 @@ POLL_S = 0.1
 READY_TIMEOUT_S = 120.0  # loading a network may mean compiling it
 STOP_TIMEOUT_S = 10  # for answers under way
 KILL_AFTER_S = STOP_TIMEOUT_S + 5
+LOSS_S = 2.0
+"""After a model's process was killed: Triton tells its request within that time."""
 
 TROUBLE = re.compile(r'^E\d{4} [^]]*\] "((?!CudaDriverHelper).*?)(?:\\n|"$)', re.MULTILINE)
 """An error in Triton's log, up to its traceback; without a GPU there is one that means nothing."""
@@ -110,6 +112,16 @@ class TritonServer:
         if (code := self.process.poll()) is not None:
             raise ServingError(f"server must keep running, got exit {code}: {self._last_words()}")
 
+    def is_whole(self) -> bool:
+        """Whether every model still has its processes; what Triton says of itself does not tell.
+
+        Takes ``LOSS_S`` where they seem to have not.
+        """
+        if not has_lost_a_model(self.process.pid):
+            return True
+        time.sleep(LOSS_S)
+        return not has_lost_a_model(self.process.pid)
+
     def _start(self, work: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         command = [
             str(work / BINARY),
@@ -149,40 +161,6 @@ class TritonServer:
         return (TROUBLE.findall(text) or text.splitlines() or ["an empty log"])[-1]
 
 
-def serve(
-    repository: Path,
-    *,
-    grpc_port: int,
-    http_port: int,
-    metrics_port: int,
-    access: Access = OPEN,
-) -> None:
-    """Serve a model repository on loopback until Ctrl-C or SIGTERM; for a main thread.
-
-    Raises:
-        ServingError: as ``TritonServer``, or the server ended by itself; its log
-            stays where the message says.
-    """
-    log = Path(tempfile.mkdtemp(prefix="dyntransnet-log-")) / "triton.log"
-    ports = {"grpc_port": grpc_port, "http_port": http_port, "metrics_port": metrics_port}
-    for kind in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(kind, signal.default_int_handler)
-    try:
-        with TritonServer(repository, log=log, access=access, **ports) as server:
-            shown = ", ".join(f"{name} {getattr(server, name)}" for name in ports)
-            print(f"ready on {LOOPBACK}: {shown}, log {log}", flush=True)
-            while True:
-                server.check()
-                time.sleep(POLL_S)
-    except KeyboardInterrupt:
-        shutil.rmtree(log.parent)
-    except ServingError as error:
-        if log.exists():
-            raise ServingError(f"{error} (log {log})") from error
-        log.parent.rmdir()
-        raise
-
-
 def _check_published(repository: Path) -> None:
     if not (repository / FRONT_DOOR / CONFIG_FILE).is_file():
         raise ServingError(f"{repository}: must be a model repository, got no {FRONT_DOOR}")
@@ -217,9 +195,11 @@ def _is_ready(port: int, model: str) -> bool:
 def _stop(process: subprocess.Popen[bytes], regions: str) -> None:
     """Ask the server to end, then make sure that it, its children and their memory are gone."""
     try:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(KILL_AFTER_S)
+        # Without one of its models' processes Triton waits for it in vain.
+        if not has_lost_a_model(process.pid):
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(KILL_AFTER_S)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

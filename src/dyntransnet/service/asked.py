@@ -20,6 +20,9 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 MAX_NAME = 256
 """Letters of a case's name."""
 
+LAST_ROW = [0.0, 0.0, 0.0, 1.0]
+"""Of an affine; anything else is one that was stored by columns, or damaged."""
+
 Tensors = Callable[[str], np.ndarray | None]
 """An input's name to its values, or None where it was not given."""
 
@@ -77,6 +80,12 @@ def read_request(tensors: Tensors, *, queue_timeout_us: int = 0) -> Asked:
     if voxels is None or affine is None or voxels.ndim != 3 or affine.shape != (4, 4):
         raise ScanError(f"{case}: must be (x, y, z) voxels and a (4, 4) affine, got others")
     check_size(voxels.shape, voxels.itemsize, case)
+    # Of an affine with NaN the scan's own check says what is wrong.
+    if np.isfinite(affine).all() and affine[3].tolist() != LAST_ROW:
+        raise ScanError(
+            f"{case}: the affine's last row must be {LAST_ROW}, got {affine[3].tolist()}",
+            code="affine-singular",
+        )
     return Asked(
         scan=Scan(case, voxels, affine),
         preset=_preset(tensors),
@@ -95,6 +104,9 @@ def _text(tensors: Tensors, name: str) -> str | None:
         raise ScanError(f"{name}: must be UTF-8, got {error.reason}") from error
     if len(text) > MAX_NAME:
         raise ScanError(f"{name}: must have at most {MAX_NAME} letters, got {len(text)}")
+    # It is repeated in messages, which are one line each.
+    if text.splitlines() not in ([], [text]):
+        raise ScanError(f"{name}: must be one line, got a line break")
     return text
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from dyntransnet import repository as names
 from dyntransnet.contract import Contract
-from dyntransnet.errors import DynTransNetError, ModelError, ScanError, ServingError
+from dyntransnet.errors import DynTransNetError, ModelError, NotReadyError, ScanError, ServingError
 from dyntransnet.imaging.answer import Stopwatch, answer
 from dyntransnet.imaging.fingerprint import Fingerprint, read_fingerprint
 from dyntransnet.imaging.presets import tuned
@@ -25,6 +25,9 @@ from dyntransnet.service.budget import Budget, GoneError, LateError
 from dyntransnet.service.journal import trace_of, write_entry
 from dyntransnet.service.meters import Meters, Outcome
 from dyntransnet.service.versions import read_receipt, read_traffic
+
+NOT_READY = "Server not ready"
+"""How Triton refuses a model's own calls once it was told to stop."""
 
 PROGRESS_EVERY_S = 0.2
 """Between two messages of progress; more would say no more."""
@@ -187,6 +190,8 @@ class FrontDoor:
         response = call.exec()
         if response.has_error():
             cause = response.error().message().splitlines()[0]
+            if NOT_READY in cause:
+                raise NotReadyError("server is stopping, send the scan again")
             raise ServingError(f"model {names.NETWORK} must answer, got {cause}")
         logits = triton.get_output_tensor_by_name(response, contract.output_name)
         values: np.ndarray = logits.as_numpy()
@@ -206,6 +211,8 @@ class FrontDoor:
         elif isinstance(error, ScanError):
             record.outcome, code = Outcome.REFUSED, codes.INVALID_ARG
             record.facts["code"] = error.code
+        elif isinstance(error, NotReadyError):
+            record.outcome, code = Outcome.CANCELLED, codes.UNAVAILABLE
         else:
             code = codes.INTERNAL
             record.facts["trace"] = trace_of(error)

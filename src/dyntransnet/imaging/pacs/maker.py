@@ -149,4 +149,13 @@ def save(found: Dataset, path: Path) -> None:
         OutputError: the place cannot be written to.
     """
     with new_file(path) as partial:
-        found.save_as(partial, enforce_file_format=True)
+        try:
+            found.save_as(partial, enforce_file_format=True)
+        except OSError as error:  # pydicom wraps it in a traceback of many lines
+            raise _first_of(error) from error
+
+
+def _first_of(error: OSError) -> OSError:
+    """What the system said, below all that was said of it."""
+    cause = error.__cause__
+    return _first_of(cause) if isinstance(cause, OSError) else error
