@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from load import TIMEOUT_S, Case, Tally
+from proxy import Proxy
 from rows import Row
 
 from dyntransnet.client import Policy, SegmentationClient
 from dyntransnet.server import TritonServer
-
-sys.path.append(str(Path(__file__).parents[1] / "tests/served"))
-from proxy import Proxy  # the one that the tests break connections with
 
 PATIENT = Policy(spare_retries=1000, patience_s=120.0)
 

@@ -15,9 +15,8 @@ from dyntransnet.batch import Outcome, State, records_of, run_jobs
 from dyntransnet.errors import OutputError
 from dyntransnet.files import Segmenter, plan_jobs
 from dyntransnet.imaging.answer import answer
-from dyntransnet.imaging.scan import WRITABLE, Scan, read_mask, write_scan
+from dyntransnet.imaging.scan import WRITABLE, Scan, read_mask, write_mask, write_scan
 from dyntransnet.imaging.segment import Segmentation
-from dyntransnet.imaging.whole import write_whole_mask
 from dyntransnet.ledger import LEDGER
 from hospital import CLINICAL, scan_of
 from models import save_model, threshold_model
@@ -119,14 +118,14 @@ def test_a_result_without_room_is_told_and_made_later(disk, tmp_path, kind, whic
 def test_of_a_mask_that_does_not_fit_nothing_is_left(disk, tmp_path, suffix, share):
     """ITK's writer of NIfTI files itself says nothing."""
     mask = bright(noise()).mask
-    write_whole_mask(mask, tmp_path / f"a{suffix}")
+    write_mask(mask, tmp_path / f"a{suffix}")
     filler = fill(disk, but=int(pages(tmp_path / f"a{suffix}") * share))
     with pytest.raises(OutputError, match=f"^{disk}/A{suffix}: must be writable, got ") as caught:
-        write_whole_mask(mask, disk / f"A{suffix}")
+        write_mask(mask, disk / f"A{suffix}")
     assert len(str(caught.value).splitlines()) == 1
     assert names_in(disk) == {"filler"}
     filler.unlink()
-    write_whole_mask(mask, disk / f"A{suffix}")
+    write_mask(mask, disk / f"A{suffix}")
     np.testing.assert_array_equal(read_mask(disk / f"A{suffix}").labels, mask.labels)
 
 

@@ -22,9 +22,8 @@ from dyntransnet.imaging.pacs.results import write_results as write_dicom
 from dyntransnet.imaging.pacs.source import SeriesScan
 from dyntransnet.imaging.pacs.tree import Series
 from dyntransnet.imaging.presets import Preset, tuned
-from dyntransnet.imaging.scan import READABLE, Mask, Scan, read_outline, read_scan
+from dyntransnet.imaging.scan import READABLE, Mask, Scan, read_outline, read_scan, write_mask
 from dyntransnet.imaging.segment import Segmentation
-from dyntransnet.imaging.whole import write_whole_mask
 from dyntransnet.runtimes.choice import load
 from dyntransnet.scoring.metrics import score_case
 from dyntransnet.targets import DICOM, beside, check_target, id_of, is_dicom, masks_for
@@ -205,7 +204,7 @@ def write_results(job: Job, scan: Scan, found: Segmentation) -> None:
     if isinstance(scan, SeriesScan):
         write_dicom(found, scan, job.mask, report=job.structured)
     else:
-        write_whole_mask(found.mask, job.mask)
+        write_mask(found.mask, job.mask)
     if job.report:
         with new_file(job.report) as path:
             path.write_text(json.dumps({"case": scan.id, **found.report}, indent=1) + "\n")

@@ -15,6 +15,7 @@ from dyntransnet.atomic import new_file
 from dyntransnet.errors import OutputError, ScanError
 from dyntransnet.imaging.images import bytes_of, cause_of, read_image, read_information
 from dyntransnet.imaging.labels import OURS, Numbering, to_labels
+from dyntransnet.imaging.whole import is_whole
 
 READABLE = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -164,7 +165,7 @@ def write_scan(scan: Scan, path: Path) -> None:
     """Write a scan; the suffix chooses the format.
 
     Raises:
-        OutputError: the format or the place cannot be written to.
+        OutputError: the format or the place cannot be written to, or has no room.
     """
     _write(scan.voxels, scan.affine, path)
 
@@ -173,7 +174,7 @@ def write_mask(mask: Mask, path: Path) -> None:
     """Write a mask as unsigned bytes; the suffix chooses the format.
 
     Raises:
-        OutputError: the format or the place cannot be written to.
+        OutputError: the format or the place cannot be written to, or has no room.
     """
     _write(mask.labels, mask.affine, path)
 
@@ -225,7 +226,8 @@ def _affine_of(image: Any) -> Affine:
 
 def _write(array: np.ndarray, affine: Affine, path: Path) -> None:
     check_mask_path(path)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    turned = np.ascontiguousarray(array.T)
+    image = sitk.GetImageFromArray(turned)
     lps = LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
@@ -237,3 +239,5 @@ def _write(array: np.ndarray, affine: Affine, path: Path) -> None:
             sitk.WriteImage(image, str(partial), useCompression=compress)
         except RuntimeError as error:
             raise OutputError(f"{path}: must be writable, {cause_of(error)}") from error
+        if not is_whole(partial, turned):
+            raise OutputError(f"{path}: must be writable, got half a file: is the disk full?")

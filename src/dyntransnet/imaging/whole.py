@@ -1,4 +1,4 @@
-"""Masks that are whole on disk, or an error.
+"""Whether an image that was written is whole on disk.
 
 ITK says nothing of a disk that is full: its writer of NIfTI never, that of NRRD not where only the
 end is lost. What fitted is left.
@@ -9,10 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-
-from dyntransnet.atomic import new_file
-from dyntransnet.errors import OutputError, ScanError
-from dyntransnet.imaging.scan import Mask, read_mask, write_mask
+import SimpleITK as sitk
 
 HEADER_BYTES = 352
 """Before the voxels of a NIfTI-1 file."""
@@ -20,27 +17,18 @@ HEADER_BYTES = 352
 CHUNK_BYTES = 2**20
 
 
-def write_whole_mask(mask: Mask, path: Path) -> None:
-    """Write a mask as ``write_mask`` does, and look at what came of it.
+def is_whole(path: Path, array: np.ndarray) -> bool:
+    """Whether a file holds all of an image.
 
-    Raises:
-        OutputError: the format or the place cannot be written to, or has no room.
+    Args:
+        path: the file.
+        array: (z, y, x), as SimpleITK was given it.
     """
-    with new_file(path) as partial:
-        try:
-            write_mask(mask, partial)
-        except OutputError as error:
-            raise OutputError(str(error).replace(str(partial), str(path))) from error
-        if not _is_whole(partial, mask):
-            raise OutputError(f"{path}: must be writable, got half a file: is the disk full?")
-
-
-def _is_whole(path: Path, mask: Mask) -> bool:
-    if path.name.endswith((".nii", ".nii.gz")):  # to read those as a mask takes ten times as long
-        return _content(path) == HEADER_BYTES + mask.labels.nbytes
+    if path.name.endswith((".nii", ".nii.gz")):  # to read those as an image takes ten times as long
+        return _content(path) == HEADER_BYTES + array.nbytes
     try:
-        return np.array_equal(read_mask(path).labels, mask.labels)
-    except ScanError:
+        return np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), array)
+    except RuntimeError:
         return False
 
 
