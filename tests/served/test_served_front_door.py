@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from raw import ask, ask_stream, counters, inputs_of
+from raw import ask, ask_stream, counters, entries, inputs_of
 from threshold_network import blobs, scan_of
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
@@ -22,12 +22,6 @@ SCAN = scan_of((40, 30, 20))
 HUGE = Scan("huge", np.tile(blobs((44, 40, 36), seed=1), (5, 5, 5)), SCAN.affine)
 SECRET = "Doe^Jane"
 NOWHERE = np.eye(4) * np.nan
-
-
-def entries(server) -> list[dict]:
-    """The lines of the server's log that are ours."""
-    lines = server.log.read_text().splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 def report_of(answer_) -> dict:

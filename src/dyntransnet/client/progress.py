@@ -13,7 +13,7 @@ class Phase(StrEnum):
     """For the next try, or for a server to come back."""
 
     WORKING = "working"
-    """On the server, window by window; only where the server streams."""
+    """On the server, window by window; told a few times a second, from the first ones on."""
 
     DONE = "done"
 
@@ -28,8 +28,8 @@ class Progress:
         phase: where it is.
         server: host and port; empty while none is chosen.
         tries: how often it was sent.
-        done: windows that are answered.
-        total: windows of the scan; 0 where the server does not say.
+        done: windows that are answered, in the phase ``working``; they begin anew with each try.
+        total: windows of the scan; 0 in the other phases.
     """
 
     case: str

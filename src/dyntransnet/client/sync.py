@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from dyntransnet.client.asking import Ask, Open, Part, Read
 from dyntransnet.client.call import Pause
 from dyntransnet.client.channel import Tls
 from dyntransnet.client.connections import AIR, Connections, origin_of
 from dyntransnet.client.faults import FaultError
 from dyntransnet.client.policy import Policy
 from dyntransnet.client.progress import Listener
-from dyntransnet.client.talk import Part, farewell, readiness
+from dyntransnet.client.talk import farewell, readiness
 from dyntransnet.imaging.presets import Preset
 from dyntransnet.imaging.scan import Scan
 from dyntransnet.imaging.segment import Segmentation
@@ -124,14 +125,21 @@ class SegmentationClient:
             while True:
                 step = talk.throw(fault) if fault else talk.send(answer)
                 answer = fault = None
-                if isinstance(step, Pause):
-                    time.sleep(step.seconds)
-                    continue
                 try:
-                    answer = self._servers.ask(step)
-                except self._servers.grpc.InferenceServerException as error:
+                    answer = self._done(step)
+                except self._servers.failures as error:
                     fault = self._servers.fault(error)
         except StopIteration as end:
             return end.value
         finally:
             talk.close()
+
+    def _done(self, step: Ask | Open | Read | Pause) -> Any:
+        """What came of one step."""
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        if isinstance(step, Open):
+            return self._servers.open(step)
+        if isinstance(step, Read):
+            return next(step.stream, None)
+        return self._servers.ask(step)
