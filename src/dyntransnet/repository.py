@@ -18,6 +18,14 @@ FRONT_DOOR = "liver_segmentation"
 STREAM = "liver_segmentation_stream"
 """The same, telling of progress first."""
 
+STATUSES = {
+    "INVALID_ARGUMENT": "INVALID_ARG",
+    "CANCELLED": "CANCELLED",
+    "INTERNAL": "INTERNAL",
+}
+"""gRPC's status to Triton's name for it. In a stream an answer has none, so there the front door's
+messages of errors begin with it: ``INVALID_ARGUMENT: case: affine must be ...``."""
+
 VERSION = "1"
 """The only version folder of the front doors, and the network's first."""
 

@@ -11,8 +11,15 @@ from test_client_talk import OURS, SHAPE, URL, talk_of
 from dyntransnet import repository as names
 from dyntransnet.client.asking import Open, Read
 from dyntransnet.client.faults import Fault, FaultError
+from dyntransnet.client.policy import Policy
 from dyntransnet.client.regions import Sharing
-from dyntransnet.errors import BusyError, NotReadyError, ServingError
+from dyntransnet.errors import (
+    BusyError,
+    DeadlineError,
+    NotReadyError,
+    RefusedError,
+    ServingError,
+)
 
 messages = triton.service_pb2
 
@@ -134,16 +141,27 @@ def test_an_answer_that_is_none_is_not_believed_and_the_stream_is_left(answers, 
 
 
 @pytest.mark.parametrize(
-    ("words", "error"),
+    ("words", "error", "match"),
     [
-        ("[request id: id1] Exceeds maximum queue size", BusyError),
-        ("Request for unknown model: 'liver_segmentation_stream' is not found", NotReadyError),
+        (
+            "INVALID_ARGUMENT: a: wrong",
+            RefusedError,
+            r"^server at .* refused the scan: a: wrong \(",
+        ),
+        ("CANCELLED: deadline of 3 s has passed", DeadlineError, "got deadline of 3 s has passed"),
+        ("INTERNAL: a: wrong", ServingError, "must answer, got INTERNAL: a: wrong"),
+        ("Stub process is not healthy", ServingError, "must answer, got INTERNAL: Stub process"),
+        ("[request id: id1] Exceeds maximum queue size", BusyError, "must have room in its queue"),
+        ("Request timeout expired", DeadlineError, "must answer in time, got Request timeout"),
+        ("Request for unknown model: 'x' is not found", NotReadyError, "must have its models rea"),
+        ("the scheduler has stopped accepting new requests", NotReadyError, "must have its model"),
     ],
 )
-def test_what_comes_without_a_status_was_not_begun(words, error):
+def test_errors_in_a_stream_are_told_apart_as_those_of_a_call(words, error, match):
     refusal = messages.ModelStreamInferResponse(error_message=words)
-    with pytest.raises(error, match=words.split("] ")[-1].split("'")[0]):
-        carried(Stream(*[refusal] * 20))
+    with pytest.raises(error, match=match) as caught:
+        carried(Stream(windows(1, 3), refusal), policy=Policy(tries=1))
+    assert type(caught.value) is error
 
 
 def test_a_stream_that_breaks_is_begun_anew_and_windows_with_it():

@@ -167,9 +167,9 @@ def test_the_stream_tells_of_progress_and_then_gives_the_answer(server, network)
     np.testing.assert_array_equal(last.as_numpy(names.MASK), local)
 
 
-def test_the_stream_refuses_as_the_front_door_does(server):
+def test_the_stream_refuses_as_the_front_door_does_and_says_its_status(server):
     (refusal,) = ask_stream(server, Scan("a", SCAN.voxels, NOWHERE))
-    assert "affine must be finite" in str(refusal)
+    assert str(refusal).startswith("INVALID_ARGUMENT: scan: affine must be finite, got [[nan")
 
 
 def test_a_huge_scan_does_not_hold_up_a_small_one(server):

@@ -11,7 +11,7 @@ import numpy as np
 
 from dyntransnet import repository as names
 from dyntransnet.client.call import Pause
-from dyntransnet.client.faults import Fault, FaultError, fault_of
+from dyntransnet.client.faults import Fault, FaultError, fault_in_stream
 from dyntransnet.client.regions import Region
 from dyntransnet.client.wire import Request, Tensor, read_progress
 from dyntransnet.imaging.tiling import Watch
@@ -104,20 +104,24 @@ def answered(question: Question, grpc: Any, watch: Watch | None) -> Part:
     if watch is None:
         return (yield _call(question, grpc))
     stream = yield Open(question.url, question.left_s, _message(question, grpc.service_pb2))
-    answer = None
     try:
-        while (said := (yield Read(stream))) is not None:
-            if said.error_message:
-                # With a status come the errors of requests that were begun; without one that
-                # the server did not take it: its queue is full, or the model is not there.
-                raise fault_of("UNAVAILABLE", said.error_message)
-            answer = grpc.InferResult(said.infer_response)
-            if windows := read_progress(answer, question.request):
-                watch(*windows)
+        return (yield from _followed(stream, question.request, grpc, watch))
     finally:
         stream.cancel()
-    if answer is None:
-        raise FaultError(Fault.BROKEN, "the stream ended without an answer")
+
+
+def _followed(stream: Any, request: Request, grpc: Any, watch: Watch) -> Part:
+    """The last answer of a stream, which is read to its end: it is then over at the server, too."""
+    answer = fault = None
+    while (said := (yield Read(stream))) is not None:
+        if said.error_message:
+            fault = fault_in_stream(said.error_message)
+            continue
+        answer = grpc.InferResult(said.infer_response)
+        if windows := read_progress(answer, request):
+            watch(*windows)
+    if fault or answer is None:
+        raise fault or FaultError(Fault.BROKEN, "the stream ended without an answer")
     return answer
 
 
@@ -150,9 +154,7 @@ def _message(question: Question, protocol: Any) -> Any:
     message = protocol.ModelInferRequest(model_name=names.STREAM, id=question.request.id)
     message.parameters["timeout"].int64_param = question.left_us
     for tensor in question.tensors:
-        given = message.inputs.add(
-            name=tensor.name, datatype=tensor.kind, shape=tensor.array.shape
-        )
+        given = message.inputs.add(name=tensor.name, datatype=tensor.kind, shape=tensor.array.shape)
         if tensor.name in question.places:
             _place(given, *question.places[tensor.name])
         else:

@@ -25,9 +25,6 @@ from dyntransnet.imaging.scan import Scan
 ORIGIN = ("network", "model_sha256", "runtime", "precision")
 """What a report may say of the model that answered."""
 
-WITH_STATUS = ("triton_grpc_error", "true")
-"""Metadata of a stream: its errors shall be gRPC's own, with a code."""
-
 AIR = Scan("nothing", np.full((4, 4, 4), -1000, np.int16), np.diag([3.0, 3.0, 3.0, 1.0]))
 """Asked for the sake of the report: one window, and no voxel of a patient."""
 
@@ -91,13 +88,12 @@ class Connections:
         """Begin a stream: an iterator, or with asyncio an asynchronous one.
 
         Not by tritonclient's ``start_stream``: that has one stream for a connection, and leaves
-        a thread behind for each that is cancelled.
+        a thread behind for each that is cancelled. Nor with the header ``triton_grpc_error``,
+        which would give errors a status: Triton 2.51 may end with a segmentation fault.
         """
         stub = self.by_url[step.url]._client_stub
         return stub.ModelStreamInfer(
-            iter([step.message]),
-            metadata=[*self.headers.items(), WITH_STATUS],
-            timeout=step.timeout_s,
+            iter([step.message]), metadata=[*self.headers.items()], timeout=step.timeout_s
         )
 
     def fault(self, error: Any) -> FaultError:

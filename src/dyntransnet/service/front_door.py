@@ -92,7 +92,7 @@ class FrontDoor:
             response = self._triton.InferenceResponse(self._answer(request, record, progress))
             record.outcome = Outcome.ANSWERED
         except Exception as error:  # noqa: BLE001  # the server outlives a bug; the log tells of it
-            response = self._refusal(error, record)
+            response = self._refusal(error, record, tells_status=progress is not None)
         taken = {"seconds": time.perf_counter() - begun, "phases": record.clock.seconds}
         self._meters.add(
             record.outcome,
@@ -196,18 +196,18 @@ class FrontDoor:
         tensor = self._triton.get_input_tensor_by_name(request, name)
         return None if tensor is None else tensor.as_numpy()
 
-    def _refusal(self, error: Exception, record: Record) -> Any:
+    def _refusal(self, error: Exception, record: Record, *, tells_status: bool) -> Any:
         """What a client is told of an exception, and what is kept of it."""
-        codes, said = self._triton.TritonError, str(error)
+        said, status = str(error), "INTERNAL"
         record.facts["error"] = type(error).__name__
         if isinstance(error, GoneError | LateError):
+            status = "CANCELLED"
             is_late = isinstance(error, LateError)
-            record.outcome, code = Outcome.LATE if is_late else Outcome.CANCELLED, codes.CANCELLED
+            record.outcome = Outcome.LATE if is_late else Outcome.CANCELLED
         elif isinstance(error, ScanError):
-            record.outcome, code = Outcome.REFUSED, codes.INVALID_ARG
+            record.outcome, status = Outcome.REFUSED, "INVALID_ARGUMENT"
             record.facts["code"] = error.code
         else:
-            code = codes.INTERNAL
             record.facts["trace"] = trace_of(error)
             if isinstance(error, ServingError | ModelError):  # neither names a case
                 record.facts["cause"] = said
@@ -215,4 +215,7 @@ class FrontDoor:
                 said = "internal error, see the server's log"
         if record.is_named_here:  # or else nobody could find it in the log
             said += f" (request {record.request_id})"
-        return self._triton.InferenceResponse(error=codes(said, code))
+        if tells_status:
+            said = f"{status}: {said}"
+        code = getattr(self._triton.TritonError, names.STATUSES[status])
+        return self._triton.InferenceResponse(error=self._triton.TritonError(said, code))
