@@ -7,9 +7,10 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from google.protobuf import text_format
 from raw import ask, ask_stream, counters, entries, inputs_of
 from threshold_network import blobs, scan_of
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from dyntransnet import repository as names
 from dyntransnet.imaging.answer import answer
@@ -38,6 +39,14 @@ def test_a_request_id_comes_back_and_is_in_the_log(server):
     )  # fmt: skip
     assert set(entry["phases"]) == {"network", "grid", "mask", "report"}
     assert entry["seconds"] >= sum(entry["phases"].values()) - 1e-3
+
+
+def test_a_report_names_what_computed_it_as_the_configuration_does(server, repository):
+    text = (repository / names.NETWORK / names.CONFIG_FILE).read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    for report in (report_of(ask(server, SCAN)), report_of(ask_stream(server, SCAN)[-1])):
+        for key in (names.RUNTIME, names.PRECISION):
+            assert report[key] == config.parameters[key].string_value
 
 
 def test_a_refusal_names_the_request_only_where_the_client_could_not(server):

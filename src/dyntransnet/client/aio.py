@@ -77,7 +77,9 @@ class AsyncSegmentationClient:
         return False
 
     async def origin(self) -> dict[str, str]:
-        """Which model answers, as reports say it: ``network``, ``model_sha256``.
+        """Which model answers, and what runs it, as reports say it.
+
+        ``network``, ``model_sha256``, ``runtime``, ``precision``.
 
         A few voxels of air are sent for it.
 
@@ -99,7 +101,7 @@ class AsyncSegmentationClient:
         Args:
             scan: as for ``SegmentationClient.segment``, and so are the others.
             preset: what the mask may cost.
-            on_progress: told of each step, in the event loop.
+            on_progress: told of each step and of windows, in the event loop.
             request_id: what the server and messages call this request; None: a random one.
 
         Raises:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dyntransnet.imaging.tiling import Watch
+
 
 class Phase(StrEnum):
     """Where a request is."""
@@ -42,3 +44,12 @@ class Progress:
 
 
 Listener = Callable[[Progress], object]
+
+
+def watch_for(listener: Listener, case: str) -> Watch:
+    """Have a listener told of windows that are worked on in this process, without a server."""
+
+    def watch(done: int, total: int) -> None:
+        listener(Progress(case, "", Phase.WORKING, done=done, total=total))
+
+    return watch

@@ -76,7 +76,9 @@ class SegmentationClient:
         return False
 
     def origin(self) -> dict[str, str]:
-        """Which model answers, as reports say it: ``network``, ``model_sha256``.
+        """Which model answers, and what runs it, as reports say it.
+
+        ``network``, ``model_sha256``, ``runtime``, ``precision``.
 
         A few voxels of air are sent for it.
 
@@ -101,7 +103,8 @@ class SegmentationClient:
         Args:
             scan: int16 voxels travel as they are, at half the size of float32.
             preset: what the mask may cost.
-            on_progress: told of each step, in the calling thread.
+            on_progress: told of each step and, over a stream, of windows done at the server;
+                in the calling thread. Voxels and mask go through shared memory all the same.
             request_id: what the server and messages call this request; None: a random one.
 
         Returns:

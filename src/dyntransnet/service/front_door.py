@@ -20,6 +20,7 @@ from dyntransnet.imaging.fingerprint import Fingerprint, read_fingerprint
 from dyntransnet.imaging.presets import tuned
 from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.imaging.tiling import Watch
+from dyntransnet.runtimes.plan_file import PlanRecord
 from dyntransnet.service.asked import read_request, request_id_of
 from dyntransnet.service.budget import Budget, GoneError, LateError
 from dyntransnet.service.journal import trace_of, write_entry
@@ -41,11 +42,15 @@ class Network:
         version: its folder.
         contract: how to feed it.
         fingerprint: of what it learned from, if that is known.
+        runtime: what it runs in.
+        precision: what that computes in.
     """
 
     version: int
     contract: Contract
     fingerprint: Fingerprint | None
+    runtime: str
+    precision: str
 
 
 @dataclass
@@ -78,6 +83,8 @@ class FrontDoor:
         self._networks: dict[int, Network] = {}
         self._traffic = read_traffic(self._folder)
         self._meters = Meters(triton)
+        # Read once: all versions share it, and publish may write the next server's meanwhile.
+        self._runtime, self._precision = names.runs_with(_text_of(self._folder))
         self._network(None)
 
     def respond(self, request: Any, progress: Progress | None = None) -> Any:
@@ -133,7 +140,12 @@ class FrontDoor:
         return self._tensors(found, record, network)
 
     def _tensors(self, found: Segmentation, record: Record, network: Network) -> list[Any]:
-        origin = {"request_id": record.request_id, "network_version": network.version}
+        origin = {
+            "request_id": record.request_id,
+            "network_version": network.version,
+            names.RUNTIME: network.runtime,
+            names.PRECISION: network.precision,
+        }
         report = json.dumps(found.report | origin).encode()
         arrays = {
             names.MASK: np.ascontiguousarray(found.mask.labels),
@@ -169,8 +181,13 @@ class FrontDoor:
                 raise ScanError(f"{names.NETWORK_VERSION}: must be a known one, got {version}")
             folder = self._folder / str(number)
             read_receipt(folder)
+            precision = self._precision or PlanRecord.load(folder).precision
             self._networks[number] = Network(
-                number, Contract.load(folder), read_fingerprint(folder)
+                number,
+                Contract.load(folder),
+                read_fingerprint(folder),
+                self._runtime,
+                precision,
             )
         return self._networks[number]
 
@@ -219,3 +236,12 @@ class FrontDoor:
             said = f"{status}: {said}"
         code = getattr(self._triton.TritonError, names.STATUSES[status])
         return self._triton.InferenceResponse(error=self._triton.TritonError(said, code))
+
+
+def _text_of(network: Path) -> str:
+    try:
+        return (network / names.CONFIG_FILE).read_text()
+    except OSError as error:
+        raise ModelError(
+            f"{network / names.CONFIG_FILE}: must be readable, got {error.strerror}"
+        ) from error
