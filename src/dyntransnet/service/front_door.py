@@ -13,44 +13,23 @@ from typing import Any
 import numpy as np
 
 from dyntransnet import repository as names
-from dyntransnet.contract import Contract
 from dyntransnet.errors import DynTransNetError, ModelError, ScanError, ServingError
 from dyntransnet.imaging.answer import Stopwatch, answer
-from dyntransnet.imaging.fingerprint import Fingerprint, read_fingerprint
 from dyntransnet.imaging.presets import tuned
 from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.imaging.tiling import Watch
-from dyntransnet.runtimes.plan_file import PlanRecord
 from dyntransnet.service.asked import read_request, request_id_of
 from dyntransnet.service.budget import Budget, GoneError, LateError
 from dyntransnet.service.journal import trace_of, write_entry
 from dyntransnet.service.meters import Meters, Outcome
-from dyntransnet.service.versions import read_receipt, read_traffic
+from dyntransnet.service.networks import Network, read_config, read_network
+from dyntransnet.service.versions import read_traffic
 
 PROGRESS_EVERY_S = 0.2
 """Between two messages of progress; more would say no more."""
 
 Progress = Callable[[list[Any]], None]
 """Sends tensors ahead of the answer."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A version of the network next door.
-
-    Attributes:
-        version: its folder.
-        contract: how to feed it.
-        fingerprint: of what it learned from, if that is known.
-        runtime: what it runs in.
-        precision: what that computes in.
-    """
-
-    version: int
-    contract: Contract
-    fingerprint: Fingerprint | None
-    runtime: str
-    precision: str
 
 
 @dataclass
@@ -84,7 +63,7 @@ class FrontDoor:
         self._traffic = read_traffic(self._folder)
         self._meters = Meters(triton)
         # Read once: all versions share it, and publish may write the next server's meanwhile.
-        self._runtime, self._precision = names.runs_with(_text_of(self._folder))
+        self._config = read_config(self._folder)
         self._network(None)
 
     def respond(self, request: Any, progress: Progress | None = None) -> Any:
@@ -180,15 +159,7 @@ class FrontDoor:
             if version not in (None, *self._traffic.kept, self._traffic.last):
                 raise ScanError(f"{names.NETWORK_VERSION}: must be a known one, got {version}")
             folder = self._folder / str(number)
-            read_receipt(folder)
-            precision = self._precision or PlanRecord.load(folder).precision
-            self._networks[number] = Network(
-                number,
-                Contract.load(folder),
-                read_fingerprint(folder),
-                self._runtime,
-                precision,
-            )
+            self._networks[number] = read_network(folder, self._config)
         return self._networks[number]
 
     def _ask(self, network: Network, windows: np.ndarray) -> np.ndarray:
@@ -236,12 +207,3 @@ class FrontDoor:
             said = f"{status}: {said}"
         code = getattr(self._triton.TritonError, names.STATUSES[status])
         return self._triton.InferenceResponse(error=self._triton.TritonError(said, code))
-
-
-def _text_of(network: Path) -> str:
-    try:
-        return (network / names.CONFIG_FILE).read_text()
-    except OSError as error:
-        raise ModelError(
-            f"{network / names.CONFIG_FILE}: must be readable, got {error.strerror}"
-        ) from error
