@@ -4,11 +4,10 @@ The client, the Python backends and ``publish`` all take them from here.
 """
 
 import math
-import re
 from collections.abc import Sequence
 
 from dyntransnet.contract import Contract
-from dyntransnet.errors import ModelError, ParamsError
+from dyntransnet.errors import ParamsError
 
 NETWORK = "dyntransnet"
 """Windows to logits; its backend is chosen when it is published."""
@@ -18,14 +17,6 @@ FRONT_DOOR = "liver_segmentation"
 
 STREAM = "liver_segmentation_stream"
 """The same, telling of progress first."""
-
-STATUSES = {
-    "INVALID_ARGUMENT": "INVALID_ARG",
-    "CANCELLED": "CANCELLED",
-    "INTERNAL": "INTERNAL",
-}
-"""gRPC's status to Triton's name for it. In a stream an answer has none, so there the front door's
-messages of errors begin with it: ``INVALID_ARGUMENT: case: affine must be ...``."""
 
 VERSION = "1"
 """The only version folder of the front doors, and the network's first."""
@@ -130,27 +121,6 @@ def network_config(
     if backend == "python":
         lines += [_parameter(RUNTIME, runtime), _parameter(PRECISION, precision)]
     return "\n".join(lines) + "\n"
-
-
-def runs_with(config: str) -> tuple[str, str | None]:
-    """What a network's config.pbtxt, as written here, has it run with.
-
-    Args:
-        config: the file's text.
-
-    Returns:
-        The runtime, and what it computes in; None where the plan says that, not the file.
-
-    Raises:
-        ModelError: the file says neither.
-    """
-    backend = re.search(r'^backend: "(\w+)"$', config, re.MULTILINE)
-    given = dict(re.findall(r'^parameters { key: "(\w+)" .*"(.*)" } }$', config, re.MULTILINE))
-    if backend is None or (backend[1] == "python" and not {RUNTIME, PRECISION} <= given.keys()):
-        raise ModelError(f"{NETWORK}/{CONFIG_FILE}: must name backend, runtime and precision")
-    if backend[1] == "python":
-        return given[RUNTIME], given[PRECISION]
-    return backend[1], "fp32" if backend[1] == "onnxruntime" else None
 
 
 def _warm_up(contract: Contract) -> list[str]:

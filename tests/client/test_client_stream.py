@@ -181,19 +181,24 @@ def test_a_talk_that_is_dropped_cancels_its_stream():
     assert stream.is_cancelled
 
 
-def test_a_listener_that_fails_cancels_the_stream():
-    stream = Stream(windows(1, 2), MASK)
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_listener_that_fails_cancels_the_stream(is_shared):
+    """With any exception: a listener's closed pipe is no lack of shared memory."""
+    stream, sharing = Stream(), Sharing(wanted=is_shared)
 
     def listen(step):
         if step.total:
-            raise KeyError(step.phase)
+            raise BrokenPipeError
 
-    talk = talk_of(Sharing(wanted=False), None, listen)
-    next(talk)
+    talk = talk_of(sharing, None, listen)
+    step = next(talk)
+    while not isinstance(step, Open):
+        step = talk.send(None)
     talk.send(stream)
-    with pytest.raises(KeyError):
-        talk.send(stream.said[0])
+    with pytest.raises(BrokenPipeError):
+        talk.send(windows(1, 2))
     assert stream.is_cancelled
+    assert sharing.is_with(URL) == is_shared
 
 
 def test_without_a_listener_no_stream_is_begun():

@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from dyntransnet import repository as names
 from dyntransnet.contract import ONNX_FILE
 from dyntransnet.errors import ModelError, ParamsError
+from dyntransnet.service.networks import runs_with
 
 MODEL_REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
@@ -82,7 +83,7 @@ def test_the_python_backend_is_told_what_to_compute_in(network):
 )
 def test_what_runs_the_network_is_read_from_its_configuration(network, backend, how):
     text = names.network_config(network[1], backend, runtime="openvino", precision="bf16")
-    assert names.runs_with(text) == how
+    assert runs_with(text) == how
     assert parse(text).backend == backend
 
 
@@ -90,7 +91,7 @@ def test_what_runs_the_network_is_read_from_its_configuration(network, backend, 
 def test_a_configuration_that_does_not_say_it_is_refused(text):
     rule = r"dyntransnet/config\.pbtxt: must name backend, runtime and precision"
     with pytest.raises(ModelError, match=rule):
-        names.runs_with(text)
+        runs_with(text)
 
 
 def test_unknown_backend_is_refused(network):

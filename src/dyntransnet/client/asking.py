@@ -150,7 +150,7 @@ def _input(question: Question, tensor: Tensor, grpc: Any) -> Any:
 
 
 def _message(question: Question, protocol: Any) -> Any:
-    """The same for the stream, as a message: tritonclient's own way knows one stream at a time."""
+    """The same for the stream, as its only message."""
     message = protocol.ModelInferRequest(model_name=names.STREAM, id=question.request.id)
     message.parameters["timeout"].int64_param = question.left_us
     for tensor in question.tensors:

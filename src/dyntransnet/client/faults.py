@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from dyntransnet import repository as names
 from dyntransnet.errors import (
     BusyError,
     DeadlineError,
@@ -12,6 +11,7 @@ from dyntransnet.errors import (
     ServingError,
     UnreachableError,
 )
+from dyntransnet.service.statuses import STATUSES
 
 BUSY = "Exceeds maximum queue size"
 """How Triton says that its queue is full; other refusals share the status code."""
@@ -114,7 +114,7 @@ def fault_in_stream(message: str) -> FaultError:
         message: as it came.
     """
     code, _, said = message.partition(": ")
-    if code in names.STATUSES:
+    if code in STATUSES:
         return fault_of(code, said)
     is_early = any(sign in message for sign in (BUSY, OVERDUE, *UNBEGUN))
     return fault_of("UNAVAILABLE" if is_early else "INTERNAL", message)

@@ -5,6 +5,7 @@ the answer back in or throws a ``FaultError``, blocking or with asyncio.
 """
 
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -121,12 +122,15 @@ def _through_memory(
     """None where the server does not share memory after all."""
     found = None
     try:
-        with region_for(request, call.tries) as region:
+        with ExitStack() as stack:
+            try:
+                region = stack.enter_context(region_for(request, call.tries))
+            except OSError as error:
+                sharing.give_up(url, error)
+                return None
             if (yield from _is_registered(url, call, region, sharing)):
                 question = Question(url, request, call.left_s, region)
                 found = yield from _within(region, question, answer)
-    except OSError as error:
-        sharing.give_up(url, error)
     except FaultError as error:
         if error.fault is not Fault.LATE:
             yield from _tidy(url, sharing)

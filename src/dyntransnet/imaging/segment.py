@@ -25,8 +25,7 @@ class Segmentation:
     Attributes:
         mask: labels on the scan's own grid.
         report: ``lesions.Findings`` as JSON, with ``network`` and ``model_sha256`` of
-            the model that answered, and ``quality.Quality``; where a server or the
-            command line made it, also the ``runtime`` and ``precision`` it was made with.
+            the model that answered, and ``quality.Quality``.
         probabilities: of whole liver and tumor on the scan's grid, 255 for 1; None where
             they were not asked for.
     """

@@ -23,6 +23,7 @@ from dyntransnet.service.budget import Budget, GoneError, LateError
 from dyntransnet.service.journal import trace_of, write_entry
 from dyntransnet.service.meters import Meters, Outcome
 from dyntransnet.service.networks import Network, read_config, read_network
+from dyntransnet.service.statuses import STATUSES
 from dyntransnet.service.versions import read_traffic
 
 PROGRESS_EVERY_S = 0.2
@@ -205,5 +206,5 @@ class FrontDoor:
             said += f" (request {record.request_id})"
         if tells_status:
             said = f"{status}: {said}"
-        code = getattr(self._triton.TritonError, names.STATUSES[status])
+        code = getattr(self._triton.TritonError, STATUSES[status])
         return self._triton.InferenceResponse(error=self._triton.TritonError(said, code))

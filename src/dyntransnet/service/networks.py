@@ -1,12 +1,13 @@
 """What the front doors know of a version of the network next door."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from dyntransnet.contract import Contract
 from dyntransnet.errors import ModelError
 from dyntransnet.imaging.fingerprint import Fingerprint, read_fingerprint
-from dyntransnet.repository import CONFIG_FILE, runs_with
+from dyntransnet.repository import CONFIG_FILE, NETWORK, PRECISION, RUNTIME
 from dyntransnet.runtimes.plan_file import PlanRecord
 from dyntransnet.service.versions import read_receipt
 
@@ -42,6 +43,27 @@ def read_config(network: Path) -> str:
         raise ModelError(
             f"{network / CONFIG_FILE}: must be readable, got {error.strerror}"
         ) from error
+
+
+def runs_with(config: str) -> tuple[str, str | None]:
+    """What a network's config.pbtxt, as ``publish`` writes it, has it run with.
+
+    Args:
+        config: the file's text.
+
+    Returns:
+        The runtime, and what it computes in; None where the plan says that, not the file.
+
+    Raises:
+        ModelError: the file says neither.
+    """
+    backend = re.search(r'^backend: "(\w+)"$', config, re.MULTILINE)
+    given = dict(re.findall(r'^parameters { key: "(\w+)" .*"(.*)" } }$', config, re.MULTILINE))
+    if backend is None or (backend[1] == "python" and not {RUNTIME, PRECISION} <= given.keys()):
+        raise ModelError(f"{NETWORK}/{CONFIG_FILE}: must name backend, runtime and precision")
+    if backend[1] == "python":
+        return given[RUNTIME], given[PRECISION]
+    return backend[1], "fp32" if backend[1] == "onnxruntime" else None
 
 
 def read_network(folder: Path, config: str) -> Network:
