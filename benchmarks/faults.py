@@ -1,7 +1,8 @@
-"""Faults under load: broken wires, a server killed again and again, mutated requests."""
+"""Faults: broken wires, mutated requests, a server killed again and again under load."""
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,15 +10,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import grpc
 import numpy as np
+from judging import ask, fault_in
 from load import TIMEOUT_S, Case, Tally
+from memory import group_mib
+from mutations import mutant
 from proxy import Proxy
+from published import network_of
 from rows import Row
 
 from dyntransnet.client import Policy, SegmentationClient
+from dyntransnet.imaging.answer import answer
+from dyntransnet.imaging.presets import Preset, tuned
+from dyntransnet.imaging.scan import Scan
 from dyntransnet.server import TritonServer
 
 PATIENT = Policy(spare_retries=1000, patience_s=120.0)
+MUTANT_S = 20.0
+"""Longest wait for what a mutated request comes back with."""
 
 
 def on_the_wire(server: TritonServer, case: Case) -> list[Row]:
@@ -43,6 +54,34 @@ def broken_wires(server: TritonServer, case: Case, times: int) -> list[Row]:
         ):
             tally.ask(client, case)
     return tally.rows(f"{times} connections broken at any byte")
+
+
+def mutated(server: TritonServer, repository: Path, case: Case, count: int) -> list[Row]:
+    """Requests that something was done to at random, then a scan."""
+    predict, contract = network_of(repository)
+
+    def here(scan: Scan, preset: Preset) -> np.ndarray:
+        return answer(scan, *tuned(preset, predict, contract)).mask.labels
+
+    faults, masks, tally = [], 0, Tally()
+    before = group_mib(server.process.pid)
+    with grpc.insecure_channel(server.url) as channel:
+        for seed in range(count):
+            made = mutant(seed)
+            reply = ask(channel, made.message, MUTANT_S)
+            masks += reply.labels is not None
+            if fault := fault_in(made, reply, here):
+                print(f"soak: request {made.done}: {fault}", file=sys.stderr)
+                faults.append(fault)
+    grown = group_mib(server.process.pid) / before
+    with SegmentationClient(server.url, timeout_s=TIMEOUT_S) as client:
+        tally.ask(client, case)
+    return [
+        Row(f"{count} mutated requests: neither right nor refused", "0", [len(faults)], 0),
+        Row(f"{count} mutated requests: masks among the answers", "", [masks], 0),
+        Row(f"{count} mutated requests: server memory after over before", "<= 1.05", [grown], 3),
+        *tally.rows("a scan after them"),
+    ]
 
 
 def killed(repository: Path, case: Case, times: int) -> list[Row]:

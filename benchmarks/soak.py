@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from faults import broken_wires, killed, on_the_wire
+from faults import broken_wires, killed, mutated, on_the_wire
 from load import at_once, beside_huge, cases_of, in_a_row
 from rows import Row, conditions, write
 
@@ -28,6 +28,7 @@ def rows_of(asked: argparse.Namespace) -> list[Row]:
             *beside_huge(server.url, whole, small, asked.huge),
             *in_a_row(server, whole, small, asked.scans),
             *broken_wires(server, small, asked.breaks),
+            *mutated(server, asked.repository, small, asked.mutants),
         ]
     return [*rows, *killed(asked.repository, small, asked.kills)]
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--huge", type=int, default=4, help="times as long as the scan")
     parser.add_argument("--scans", type=int, default=500, help="in a row")
     parser.add_argument("--breaks", type=int, default=100, help="of connections")
+    parser.add_argument("--mutants", type=int, default=10_000, help="requests")
     parser.add_argument("--kills", type=int, default=5, help="of the server")
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     asked = parser.parse_args()

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from dyntransnet.cli import app
 from dyntransnet.imaging.scan import write_mask, write_scan
 from gates import save, tumors
 from models import save_model, threshold_model
+from terminal import run_at_terminal
 from versions import row_of
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +130,33 @@ def test_a_script_gets_a_json_object_for_each_scan(three):
     assert rows["1"]["kind"] == "ScanError"
     assert rows["1"]["error"].startswith("1: 1.nii must be a readable image")
     assert finished.returncode == 1
+
+
+def test_a_report_names_what_computed_it(three):
+    """Noted beside the folder as well: another precision would be another mask."""
+    command = ("segment", "in/0.nii", "in/2.nii", "--output", "out", "--model", "model", "--report")
+    assert run(*command, cwd=three).returncode == 0
+    report = json.loads((three / "out" / "0.json").read_text())
+    assert (report["runtime"], report["precision"]) == ("openvino", "fp32")
+    assert run(*command, cwd=three).stderr == "0 done, 2 done before, 0 failed\n"
+
+
+def test_at_a_terminal_a_single_scan_has_a_bar_of_its_windows(three):
+    command = ("segment", "in/0.nii", "--output", "0.nii", "--model", "model")
+    code, written, drawn = run_at_terminal(*command, "--json", cwd=three)
+    (row,) = map(json.loads, written.splitlines())
+    assert (code, row["state"]) == (0, "done")
+    (count,) = set(re.findall(r"(\d+)/\1", drawn))
+    assert "working" in drawn
+    assert int(count) > 1
+
+
+def test_at_a_terminal_a_folder_has_a_bar_of_its_scans(three):
+    command = ("segment", "in", "--output", "out", "--model", "model")
+    code, _, drawn = run_at_terminal(*command, cwd=three)
+    assert code == 1
+    assert "3/3" in drawn
+    assert "working" not in drawn
 
 
 def test_a_server_that_is_not_there_is_one_line_with_a_request_id(tmp_path):

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from dyntransnet.atomic import new_file
 from dyntransnet.client import SegmentationClient
+from dyntransnet.client.progress import Listener, watch_for
 from dyntransnet.contract import Modality
 from dyntransnet.errors import OutputError, ScanError
 from dyntransnet.imaging.answer import answer
@@ -27,6 +28,9 @@ from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.runtimes.choice import load
 from dyntransnet.scoring.metrics import score_case
 from dyntransnet.targets import DICOM, beside, check_target, id_of, is_dicom, masks_for
+
+RUNTIME = "openvino"
+"""Of a model that runs in this process."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,12 @@ class Segmenter:
 
 @contextmanager
 def served(
-    url: str, *, timeout_s: float, preset: Preset = Preset.STANDARD, **connection: Any
+    url: str,
+    *,
+    timeout_s: float,
+    preset: Preset = Preset.STANDARD,
+    listener: Listener | None = None,
+    **connection: Any,
 ) -> Iterator[Segmenter]:
     """Have scans segmented by a server; several threads may ask.
 
@@ -114,6 +123,7 @@ def served(
         url: host and gRPC port; several with commas.
         timeout_s: budget of each call.
         preset: what a mask may cost.
+        listener: told of each step, from the threads that ask.
         connection: further arguments of ``SegmentationClient``.
 
     Raises:
@@ -121,30 +131,44 @@ def served(
     """
     with SegmentationClient(url, timeout_s=timeout_s, **connection) as client:
         yield Segmenter(
-            lambda scan: client.segment(scan, preset),
+            lambda scan: client.segment(scan, preset, on_progress=listener),
             client.origin,
             {"by": "server", "preset": preset.value, "version": version("dyntransnet")},
         )
 
 
 @contextmanager
-def here(model: Path, precision: str, preset: Preset = Preset.STANDARD) -> Iterator[Segmenter]:
+def here(
+    model: Path,
+    precision: str,
+    preset: Preset = Preset.STANDARD,
+    *,
+    listener: Listener | None = None,
+) -> Iterator[Segmenter]:
     """Have scans segmented by a model in this process.
 
     Args:
         model: a model folder, as ``export`` writes it.
         precision: what it computes in.
         preset: what a mask may cost.
+        listener: told of windows.
 
     Raises:
         ModelError: the model folder cannot be used.
     """
-    predict, contract = tuned(preset, *load(model, "openvino", precision))
-    seen, by = read_fingerprint(model), f"openvino {precision}"
+    predict, contract = tuned(preset, *load(model, RUNTIME, precision))
+    seen, how = read_fingerprint(model), {"runtime": RUNTIME, "precision": precision}
+
+    def ask(scan: Scan) -> Segmentation:
+        watch = watch_for(listener, scan.id) if listener else None
+        found = answer(scan, predict, contract, fingerprint=seen, watch=watch)
+        return replace(found, report=found.report | how)
+
+    network = {"network": contract.network.name, "model_sha256": str(contract.model_sha256)}
     yield Segmenter(
-        lambda scan: answer(scan, predict, contract, fingerprint=seen),
-        lambda: {"network": contract.network.name, "model_sha256": str(contract.model_sha256)},
-        {"by": by, "preset": preset.value, "version": version("dyntransnet")},
+        ask,
+        lambda: network | how,
+        {"by": "model", "preset": preset.value, "version": version("dyntransnet")},
     )
 
 

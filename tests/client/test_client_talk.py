@@ -61,12 +61,12 @@ def carried(talk, *replies):
         return [name for name, _ in said], None
 
 
-def talk_of(sharing: Sharing, policy: Policy | None = None):
+def talk_of(sharing: Sharing, policy: Policy | None = None, listener=None):
     voxels = np.arange(60, dtype=np.int16).reshape(SHAPE)
     request = request_of(Scan("a", voxels, affine_of(SHAPE)), Preset.STANDARD, "id1")
     world = World(policy or Policy(first_pause_s=0.0), [URL], lambda url, now: (None, 0.0))
     call = Call(world.core, "a", "id1", 10.0)
-    return segmentation(call, request, sharing, triton, lambda step: None)
+    return segmentation(call, request, sharing, triton, listener)
 
 
 REGISTER, INFER, LET_GO = (

@@ -1,5 +1,6 @@
 """Requests as no client of ours would send them, and what they come back with."""
 
+import json
 import threading
 from urllib.request import urlopen
 
@@ -64,6 +65,12 @@ def ask_stream(server: TritonServer, scan: Scan) -> list[triton.InferResult]:
         assert ended.wait(30)
         raw.stop_stream()
     return answers
+
+
+def entries(server: TritonServer) -> list[dict]:
+    """The lines of the server's log that are ours."""
+    lines = server.log.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 def counters(server: TritonServer) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """A folder and a server: what ``dyntransnet segment`` does with both."""
 
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from dyntransnet.errors import DeadlineError
 from dyntransnet.files import plan_jobs, served
 from dyntransnet.imaging.scan import Scan, read_mask, read_scan, write_scan
 from dyntransnet.imaging.segment import segment
+from terminal import run_at_terminal
 
 pytestmark = pytest.mark.triton
 
@@ -64,3 +66,15 @@ def test_a_broken_connection_costs_no_scan(folder, server):
     with Proxy(server.grpc_port, faults=2, down_limit=20_000) as proxy:
         states, errors = run(folder, proxy.url, policy=policy)
     assert (set(states.values()), errors) == ({"done"}, [])
+
+
+def test_at_a_terminal_the_windows_of_a_single_scan_are_those_of_the_server(folder, server):
+    large = scan_of((150, 140, 100))
+    write_scan(Scan("", large.voxels, large.affine), folder / "large.nii.gz")
+    command = ("segment", "large.nii.gz", "--output", "mask.nii.gz", "--url", server.url)
+    code, written, drawn = run_at_terminal(*command, cwd=folder)
+    assert code == 0
+    assert written.startswith("mask.nii.gz: liver ")
+    steps = re.findall(r"(sending|working|done).*?(\d+)/(\d+|\?)", drawn)
+    assert steps[-1][0] == "done"
+    assert int(steps[-1][1]) == int(steps[-1][2]) > 20

@@ -7,9 +7,10 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from raw import ask, ask_stream, counters, inputs_of
+from google.protobuf import text_format
+from raw import ask, ask_stream, counters, entries, inputs_of
 from threshold_network import blobs, scan_of
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from dyntransnet import repository as names
 from dyntransnet.imaging.answer import answer
@@ -22,12 +23,6 @@ SCAN = scan_of((40, 30, 20))
 HUGE = Scan("huge", np.tile(blobs((44, 40, 36), seed=1), (5, 5, 5)), SCAN.affine)
 SECRET = "Doe^Jane"
 NOWHERE = np.eye(4) * np.nan
-
-
-def entries(server) -> list[dict]:
-    """The lines of the server's log that are ours."""
-    lines = server.log.read_text().splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 def report_of(answer_) -> dict:
@@ -44,6 +39,14 @@ def test_a_request_id_comes_back_and_is_in_the_log(server):
     )  # fmt: skip
     assert set(entry["phases"]) == {"network", "grid", "mask", "report"}
     assert entry["seconds"] >= sum(entry["phases"].values()) - 1e-3
+
+
+def test_a_report_names_what_computed_it_as_the_configuration_does(server, repository):
+    text = (repository / names.NETWORK / names.CONFIG_FILE).read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    for report in (report_of(ask(server, SCAN)), report_of(ask_stream(server, SCAN)[-1])):
+        for key in (names.RUNTIME, names.PRECISION):
+            assert report[key] == config.parameters[key].string_value
 
 
 def test_a_refusal_names_the_request_only_where_the_client_could_not(server):
@@ -173,9 +176,9 @@ def test_the_stream_tells_of_progress_and_then_gives_the_answer(server, network)
     np.testing.assert_array_equal(last.as_numpy(names.MASK), local)
 
 
-def test_the_stream_refuses_as_the_front_door_does(server):
+def test_the_stream_refuses_as_the_front_door_does_and_says_its_status(server):
     (refusal,) = ask_stream(server, Scan("a", SCAN.voxels, NOWHERE))
-    assert "affine must be finite" in str(refusal)
+    assert str(refusal).startswith("INVALID_ARGUMENT: scan: affine must be finite, got [[nan")
 
 
 def test_a_huge_scan_does_not_hold_up_a_small_one(server):

@@ -8,7 +8,8 @@ from google.protobuf import text_format
 
 from dyntransnet import repository as names
 from dyntransnet.contract import ONNX_FILE
-from dyntransnet.errors import ParamsError
+from dyntransnet.errors import ModelError, ParamsError
+from dyntransnet.service.networks import runs_with
 
 MODEL_REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
@@ -74,6 +75,27 @@ def test_the_python_backend_is_told_what_to_compute_in(network):
     text = names.network_config(network[1], "python", runtime="openvino", precision="int8")
     found = {key: value.string_value for key, value in parse(text).parameters.items()}
     assert found == {names.RUNTIME: "openvino", names.PRECISION: "int8"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "how"),
+    [
+        ("python", ("openvino", "bf16")),
+        ("onnxruntime", ("onnxruntime", "fp32")),
+        ("tensorrt", ("tensorrt", None)),
+    ],
+)
+def test_what_runs_the_network_is_read_from_its_configuration(network, backend, how):
+    text = names.network_config(network[1], backend, runtime="openvino", precision="bf16")
+    assert runs_with(text) == how
+    assert parse(text).backend == backend
+
+
+@pytest.mark.parametrize("text", ["", 'backend: "python"\n', 'parameters { key: "runtime" }'])
+def test_a_configuration_that_does_not_say_it_is_refused(text):
+    rule = r"dyntransnet/config\.pbtxt: must name backend, runtime and precision"
+    with pytest.raises(ModelError, match=rule):
+        runs_with(text)
 
 
 def test_unknown_backend_is_refused(network):

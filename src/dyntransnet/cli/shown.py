@@ -1,9 +1,9 @@
-"""What a person or a script sees of many scans."""
+"""What a person or a script sees of scans on their way."""
 
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dyntransnet.batch import Outcome, State
+from dyntransnet.client import Phase
+from dyntransnet.client import Progress as Step
+from dyntransnet.client.progress import Listener
 from dyntransnet.errors import DynTransNetError
 
 
@@ -38,6 +41,38 @@ def show(outcomes: Iterable[Outcome], total: int, *, as_json: bool) -> list[DynT
     if total > 1 or states[State.SKIPPED]:
         print(_summary(states), file=sys.stderr)
     return errors
+
+
+@contextmanager
+def windows_of_one(total: int) -> Iterator[Listener | None]:
+    """A bar of the windows of a single scan, in a terminal.
+
+    Args:
+        total: how many scans are expected.
+
+    Yields:
+        Whom to tell of steps; None where nobody would see the bar, or it is one of scans.
+    """
+    if total != 1 or not sys.stderr.isatty():
+        yield None
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    task = bar.add_task("", total=None)
+
+    def tell(step: Step) -> None:
+        bar.update(task, description=step.phase.value)
+        if step.phase is Phase.WORKING:
+            bar.update(task, completed=step.done, total=step.total)
+
+    with bar:
+        yield tell
 
 
 @contextmanager

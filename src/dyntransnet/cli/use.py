@@ -95,10 +95,15 @@ def segment(
         ca=tls_ca, cert=tls_cert, key=tls_key, metadata=metadata, shared=shared_memory
     )
     with (
-        files.here(model, precision, preset)
-        if model
-        else files.served(url, timeout_s=timeout_s, preset=preset, **connection)
-    ) as segmenter:
+        shown.windows_of_one(len(jobs)) as listener,
+        (
+            files.here(model, precision, preset, listener=listener)
+            if model
+            else files.served(
+                url, timeout_s=timeout_s, preset=preset, listener=listener, **connection
+            )
+        ) as segmenter,
+    ):
         outcomes = batch.run_jobs(
             jobs,
             segmenter.ask,

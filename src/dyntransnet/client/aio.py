@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from dyntransnet.client.asking import Ask, Open, Part, Read
 from dyntransnet.client.call import Pause
 from dyntransnet.client.channel import Tls
 from dyntransnet.client.connections import AIR, Connections, origin_of
 from dyntransnet.client.faults import FaultError
 from dyntransnet.client.policy import Policy
 from dyntransnet.client.progress import Listener
-from dyntransnet.client.talk import Part, farewell, readiness
+from dyntransnet.client.talk import farewell, readiness
 from dyntransnet.imaging.presets import Preset
 from dyntransnet.imaging.scan import Scan
 from dyntransnet.imaging.segment import Segmentation
@@ -76,7 +77,9 @@ class AsyncSegmentationClient:
         return False
 
     async def origin(self) -> dict[str, str]:
-        """Which model answers, as reports say it: ``network``, ``model_sha256``.
+        """Which model answers, and what runs it, as reports say it.
+
+        ``network``, ``model_sha256``, ``runtime``, ``precision``.
 
         A few voxels of air are sent for it.
 
@@ -98,7 +101,7 @@ class AsyncSegmentationClient:
         Args:
             scan: as for ``SegmentationClient.segment``, and so are the others.
             preset: what the mask may cost.
-            on_progress: told of each step, in the event loop.
+            on_progress: told of each step and of windows, in the event loop.
             request_id: what the server and messages call this request; None: a random one.
 
         Raises:
@@ -114,14 +117,21 @@ class AsyncSegmentationClient:
             while True:
                 step = talk.throw(fault) if fault else talk.send(answer)
                 answer = fault = None
-                if isinstance(step, Pause):
-                    await asyncio.sleep(step.seconds)
-                    continue
                 try:
-                    answer = await self._servers.ask(step)
-                except self._servers.grpc.InferenceServerException as error:
+                    answer = await self._done(step)
+                except self._servers.failures as error:
                     fault = self._servers.fault(error)
         except StopIteration as end:
             return end.value
         finally:
             talk.close()
+
+    async def _done(self, step: Ask | Open | Read | Pause) -> Any:
+        """What came of one step."""
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.seconds)
+        if isinstance(step, Open):
+            return self._servers.open(step)
+        if isinstance(step, Read):
+            return await anext(aiter(step.stream), None)
+        return await self._servers.ask(step)

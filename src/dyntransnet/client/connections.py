@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from dyntransnet.client.asking import Ask, Open
 from dyntransnet.client.call import Call
 from dyntransnet.client.channel import CHANNEL, Tls, addresses_of, headers_of, triton
 from dyntransnet.client.core import Core
@@ -15,7 +16,7 @@ from dyntransnet.client.faults import FaultError, fault_of
 from dyntransnet.client.policy import Policy
 from dyntransnet.client.progress import Listener
 from dyntransnet.client.regions import Sharing
-from dyntransnet.client.talk import Ask, Talk, segmentation
+from dyntransnet.client.talk import Talk, segmentation
 from dyntransnet.client.wire import request_of
 from dyntransnet.errors import ServingError
 from dyntransnet.imaging.presets import Preset
@@ -61,6 +62,7 @@ class Connections:
         self.sharing = Sharing(wanted=shared_memory)
         self.core = Core(self.urls, policy or Policy(), time.monotonic, random.random)
         self.grpc = triton("tritonclient.grpc")
+        self.failures = (self.grpc.InferenceServerException, triton("grpc").RpcError)
         self.timeout_s = timeout_s
         options = tls.options() if tls else {}
         connect = triton(module).InferenceServerClient
@@ -75,18 +77,30 @@ class Connections:
         """Begin a call."""
         request = request_of(scan, preset, request_id or uuid4().hex)
         call = Call(self.core, request.who, request.id, self.timeout_s)
-        listener = on_progress or (lambda _: None)
-        return segmentation(call, request, self.sharing, self.grpc, listener)
+        return segmentation(call, request, self.sharing, self.grpc, on_progress)
 
     def ask(self, ask: Ask) -> Any:
         """Call what an ``Ask`` names: its answer, or with asyncio what is to be awaited."""
         bound = getattr(self.by_url[ask.url], ask.method)
         return bound(**ask.arguments, headers=self.headers, client_timeout=ask.timeout_s)
 
+    def open(self, step: Open) -> Any:
+        """Begin a stream: an iterator, or with asyncio an asynchronous one.
+
+        Not by tritonclient's ``start_stream``: that has one stream for a connection, and leaves
+        a thread behind for each that is cancelled. Nor with the header ``triton_grpc_error``,
+        which would give errors a status: Triton 2.51 may end with a segmentation fault.
+        """
+        stub = self.by_url[step.url]._client_stub
+        return stub.ModelStreamInfer(
+            iter([step.message]), metadata=[*self.headers.items()], timeout=step.timeout_s
+        )
+
     def fault(self, error: Any) -> FaultError:
-        """What tritonclient's error means."""
-        code = str(error.status()).removeprefix("StatusCode.")
-        return fault_of(code, str(error.message()))
+        """What an error of tritonclient, or of gRPC itself, means."""
+        if isinstance(error, self.grpc.InferenceServerException):
+            return fault_of(str(error.status()).removeprefix("StatusCode."), str(error.message()))
+        return fault_of(error.code().name, str(error.details()))
 
 
 def origin_of(report: Mapping[str, Any]) -> dict[str, str]:

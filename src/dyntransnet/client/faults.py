@@ -11,6 +11,7 @@ from dyntransnet.errors import (
     ServingError,
     UnreachableError,
 )
+from dyntransnet.service.statuses import STATUSES
 
 BUSY = "Exceeds maximum queue size"
 """How Triton says that its queue is full; other refusals share the status code."""
@@ -23,6 +24,9 @@ STOPPING = "erver is stopping"
 
 RESTRICTED = "This protocol is restricted"
 """How Triton says that a key is missing."""
+
+UNBEGUN = ("Request for unknown model", "stopped accepting")
+"""How Triton says that a model is not there, or no longer."""
 
 UNTRUSTED = ("handshake", "certificate", "ssl_error")
 UNREACHED = ("failed to connect", "resolv", "resolution")
@@ -104,6 +108,21 @@ def fault_of(code: str, message: str) -> FaultError:
     said = (message.strip().split("\n") or [""])[0]
     kind = _kind(code, said)
     return FaultError(kind, f"{code}: {said}" if kind is Fault.BROKEN else said)
+
+
+def fault_in_stream(message: str) -> FaultError:
+    """Tell apart what a stream says instead of an answer: words, and no status.
+
+    The front door puts its status before its words. Triton's own errors are told by theirs.
+
+    Args:
+        message: as it came.
+    """
+    code, _, said = message.partition(": ")
+    if code in STATUSES:
+        return fault_of(code, said)
+    is_early = any(sign in message for sign in (BUSY, OVERDUE, STOPPING, *UNBEGUN))
+    return fault_of("UNAVAILABLE" if is_early else "INTERNAL", message)
 
 
 def _kind(code: str, said: str) -> Fault:

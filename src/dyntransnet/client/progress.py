@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dyntransnet.imaging.tiling import Watch
+
 
 class Phase(StrEnum):
     """Where a request is."""
@@ -13,7 +15,7 @@ class Phase(StrEnum):
     """For the next try, or for a server to come back."""
 
     WORKING = "working"
-    """On the server, window by window; only where the server streams."""
+    """On the server, window by window; told a few times a second, from the first ones on."""
 
     DONE = "done"
 
@@ -28,8 +30,8 @@ class Progress:
         phase: where it is.
         server: host and port; empty while none is chosen.
         tries: how often it was sent.
-        done: windows that are answered.
-        total: windows of the scan; 0 where the server does not say.
+        done: windows that are answered, in the phase ``working``; they begin anew with each try.
+        total: windows of the scan; 0 in the other phases.
     """
 
     case: str
@@ -42,3 +44,12 @@ class Progress:
 
 
 Listener = Callable[[Progress], object]
+
+
+def watch_for(listener: Listener, case: str) -> Watch:
+    """Have a listener told of windows that are worked on in this process, without a server."""
+
+    def watch(done: int, total: int) -> None:
+        listener(Progress(case, "", Phase.WORKING, done=done, total=total))
+
+    return watch

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from dyntransnet.client.asking import Ask, Open, Part, Read
 from dyntransnet.client.call import Pause
 from dyntransnet.client.channel import Tls
 from dyntransnet.client.connections import AIR, Connections, origin_of
 from dyntransnet.client.faults import FaultError
 from dyntransnet.client.policy import Policy
 from dyntransnet.client.progress import Listener
-from dyntransnet.client.talk import Part, farewell, readiness
+from dyntransnet.client.talk import farewell, readiness
 from dyntransnet.imaging.presets import Preset
 from dyntransnet.imaging.scan import Scan
 from dyntransnet.imaging.segment import Segmentation
@@ -75,7 +76,9 @@ class SegmentationClient:
         return False
 
     def origin(self) -> dict[str, str]:
-        """Which model answers, as reports say it: ``network``, ``model_sha256``.
+        """Which model answers, and what runs it, as reports say it.
+
+        ``network``, ``model_sha256``, ``runtime``, ``precision``.
 
         A few voxels of air are sent for it.
 
@@ -100,7 +103,8 @@ class SegmentationClient:
         Args:
             scan: int16 voxels travel as they are, at half the size of float32.
             preset: what the mask may cost.
-            on_progress: told of each step, in the calling thread.
+            on_progress: told of each step and, over a stream, of windows done at the server;
+                in the calling thread. Voxels and mask go through shared memory all the same.
             request_id: what the server and messages call this request; None: a random one.
 
         Returns:
@@ -124,14 +128,21 @@ class SegmentationClient:
             while True:
                 step = talk.throw(fault) if fault else talk.send(answer)
                 answer = fault = None
-                if isinstance(step, Pause):
-                    time.sleep(step.seconds)
-                    continue
                 try:
-                    answer = self._servers.ask(step)
-                except self._servers.grpc.InferenceServerException as error:
+                    answer = self._done(step)
+                except self._servers.failures as error:
                     fault = self._servers.fault(error)
         except StopIteration as end:
             return end.value
         finally:
             talk.close()
+
+    def _done(self, step: Ask | Open | Read | Pause) -> Any:
+        """What came of one step."""
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        if isinstance(step, Open):
+            return self._servers.open(step)
+        if isinstance(step, Read):
+            return next(step.stream, None)
+        return self._servers.ask(step)

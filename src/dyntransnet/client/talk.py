@@ -1,52 +1,37 @@
 """What a client and a server say to each other, without a word on how it is carried.
 
-Each talk is a generator. It yields ``Ask`` and ``Pause``; who runs it sends the answer
-back in or throws a ``FaultError``, blocking or with asyncio.
+Each talk is a generator. It yields ``Ask``, ``Open``, ``Read`` and ``Pause``; who runs it sends
+the answer back in or throws a ``FaultError``, blocking or with asyncio.
 """
 
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from dyntransnet import repository as names
-from dyntransnet.client.call import Call, Pause, Probe, Send
+from dyntransnet.client.asking import Ask, Open, Part, Question, Read, answered
+from dyntransnet.client.call import Call, Pause, Probe
 from dyntransnet.client.faults import Fault, FaultError
 from dyntransnet.client.progress import Listener, Phase, Progress
 from dyntransnet.client.regions import Region, Sharing, region_for
-from dyntransnet.client.wire import (
-    Request,
-    Tensor,
-    check_message,
-    read_report,
-    segmentation_of,
-)
+from dyntransnet.client.wire import Request, check_message, read_report, segmentation_of
 from dyntransnet.imaging.segment import Segmentation
 
 TIDY_S = 1.0
 """Longest wait for a server to let go of a region."""
 
-MICROSECONDS = 1_000_000
-
 IN_USE = "currently in use"
 """How Triton says that it cannot let go of a region yet."""
 
 
-@dataclass(frozen=True)
-class Ask:
-    """Call a method of tritonclient's connection to a server."""
-
-    url: str
-    method: str
-    timeout_s: float
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-
-Talk = Generator[Ask | Pause, Any, Segmentation]
-Part = Generator[Ask | Pause, Any, Any]
+Talk = Generator[Ask | Open | Read | Pause, Any, Segmentation]
+Answer = Callable[[Question], Part]
+"""A question to what tritonclient has for an answer."""
 
 
 def segmentation(
-    call: Call, request: Request, sharing: Sharing, grpc: Any, listener: Listener
+    call: Call, request: Request, sharing: Sharing, grpc: Any, listener: Listener | None
 ) -> Talk:
     """Have a scan labeled.
 
@@ -55,14 +40,15 @@ def segmentation(
         request: the scan.
         sharing: which servers share memory.
         grpc: tritonclient's module.
-        listener: told of each step.
+        listener: told of each step, and of windows over a stream; None: one call does.
 
     Raises:
         ServingError: there is no answer, or none that can be used.
     """
 
-    def tell(phase: Phase, url: str = "") -> None:
-        listener(Progress(request.who, request.id, phase, url, call.tries))
+    def tell(phase: Phase, url: str = "", done: int = 0, total: int = 0) -> None:
+        if listener:
+            listener(Progress(request.who, request.id, phase, url, call.tries, done, total))
 
     while True:
         step = call.next_step()
@@ -73,8 +59,10 @@ def segmentation(
             yield from _probe(call, step)
         else:
             tell(Phase.SENDING, step.url)
+            watch = partial(tell, Phase.WORKING, step.url) if listener else None
+            answer = partial(answered, grpc=grpc, watch=watch)
             try:
-                found = yield from _exchange(step, call, request, sharing, grpc)
+                found = yield from _exchange(step.url, call, request, sharing, answer)
             except FaultError as error:
                 call.failed(step.url, error)
                 continue
@@ -117,30 +105,32 @@ def _probe(call: Call, step: Probe) -> Part:
         call.probed(step.url, None)
 
 
-def _exchange(step: Send, call: Call, request: Request, sharing: Sharing, grpc: Any) -> Talk:
+def _exchange(url: str, call: Call, request: Request, sharing: Sharing, answer: Answer) -> Talk:
     """Through shared memory where that can be had, else over the wire."""
-    if sharing.is_with(step.url):
-        found = yield from _through_memory(step.url, call, request, sharing, grpc)
+    if sharing.is_with(url):
+        found = yield from _through_memory(url, call, request, sharing, answer)
         if found is not None:
             return found
     check_message(request)
-    inputs = [_input(grpc, tensor) for tensor in (request.voxels, *request.others)]
-    outputs = [grpc.InferRequestedOutput(name) for name in (names.MASK, names.REPORT)]
-    answer = yield _infer(step.url, call.left_s, request, inputs, outputs)
-    return segmentation_of(answer.as_numpy(names.MASK), read_report(answer, request), request)
+    said = yield from answer(Question(url, request, call.left_s))
+    return segmentation_of(said.as_numpy(names.MASK), read_report(said, request), request)
 
 
 def _through_memory(
-    url: str, call: Call, request: Request, sharing: Sharing, grpc: Any
-) -> Generator[Ask | Pause, Any, Segmentation | None]:
+    url: str, call: Call, request: Request, sharing: Sharing, answer: Answer
+) -> Generator[Ask | Open | Read | Pause, Any, Segmentation | None]:
     """None where the server does not share memory after all."""
     found = None
     try:
-        with region_for(request, call.tries) as region:
+        with ExitStack() as stack:
+            try:
+                region = stack.enter_context(region_for(request, call.tries))
+            except OSError as error:
+                sharing.give_up(url, error)
+                return None
             if (yield from _is_registered(url, call, region, sharing)):
-                found = yield from _within(region, url, call, request, grpc)
-    except OSError as error:
-        sharing.give_up(url, error)
+                question = Question(url, request, call.left_s, region)
+                found = yield from _within(region, question, answer)
     except FaultError as error:
         if error.fault is not Fault.LATE:
             yield from _tidy(url, sharing)
@@ -164,18 +154,13 @@ def _is_registered(url: str, call: Call, region: Region, sharing: Sharing) -> Pa
     return True
 
 
-def _within(region: Region, url: str, call: Call, request: Request, grpc: Any) -> Talk:
-    voxels = request.voxels
-    placed = grpc.InferInput(voxels.name, voxels.array.shape, voxels.kind)
-    placed.set_shared_memory(region.name, region.voxel_bytes)
-    mask, report = (grpc.InferRequestedOutput(name) for name in (names.MASK, names.REPORT))
-    mask.set_shared_memory(region.name, region.mask_bytes, region.voxel_bytes)
-    inputs = [placed, *(_input(grpc, tensor) for tensor in request.others)]
-    answer = yield _infer(url, call.left_s, request, inputs, [mask, report])
-    said = answer.get_output(names.MASK)
-    is_whole = said is not None and tuple(said.shape) == voxels.array.shape
-    labels = region.labels(voxels.array.shape) if is_whole else None
-    return segmentation_of(labels, read_report(answer, request), request)
+def _within(region: Region, question: Question, answer: Answer) -> Talk:
+    request, shape = question.request, question.request.voxels.array.shape
+    said = yield from answer(question)
+    mask = said.get_output(names.MASK)
+    is_whole = mask is not None and tuple(mask.shape) == shape
+    labels = region.labels(shape) if is_whole else None
+    return segmentation_of(labels, read_report(said, request), request)
 
 
 def _tidy(url: str, sharing: Sharing) -> Part:
@@ -188,20 +173,3 @@ def _tidy(url: str, sharing: Sharing) -> Part:
             if IN_USE in error.said or error.fault in (Fault.LOST, Fault.LATE):
                 continue
         sharing.forget(url, name)
-
-
-def _input(grpc: Any, tensor: Tensor) -> Any:
-    given = grpc.InferInput(tensor.name, tensor.array.shape, tensor.kind)
-    return given.set_data_from_numpy(tensor.array)
-
-
-def _infer(url: str, left_s: float, request: Request, inputs: list, outputs: list) -> Ask:
-    """The server is told how long the answer is waited for, too."""
-    arguments = {
-        "model_name": names.FRONT_DOOR,
-        "inputs": inputs,
-        "outputs": outputs,
-        "request_id": request.id,
-        "timeout": int(left_s * MICROSECONDS),
-    }
-    return Ask(url, "infer", left_s, arguments)

@@ -32,6 +32,12 @@ class Tensor:
     kind: str
     array: np.ndarray
 
+    def as_bytes(self) -> bytes:
+        """As it travels: numbers z fastest, strings each after its length."""
+        if self.kind != "BYTES":
+            return self.array.tobytes()
+        return b"".join(len(text).to_bytes(4, "little") + text for text in self.array.flat)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -99,14 +105,27 @@ def read_report(answer: Any, request: Request) -> dict[str, Any]:
     Raises:
         ServingError: it is another request's, or holds none.
     """
-    said = answer.get_response().id
-    if said not in ("", request.id):
-        raise _unfit(request, f"carry its id, got the answer to {said}")
+    _check_id(answer, request)
     try:
         report = json.loads(answer.as_numpy(names.REPORT)[0])
     except (TypeError, ValueError, IndexError) as error:
         raise _unfit(request, f"hold a report in JSON, got {error}") from error
     return {**report, "request_id": request.id}
+
+
+def read_progress(answer: Any, request: Request) -> tuple[int, int] | None:
+    """Windows done and of how many, where an answer tells that.
+
+    Raises:
+        ServingError: it is another request's, or tells something else.
+    """
+    told = answer.as_numpy(names.PROGRESS)
+    if told is None:
+        return None
+    _check_id(answer, request)
+    if told.shape != (2,) or not 0 <= told[0] <= told[1]:
+        raise _unfit(request, f"tell of windows done and of how many, got {told.tolist()}")
+    return int(told[0]), int(told[1])
 
 
 def segmentation_of(labels: np.ndarray | None, report: dict, request: Request) -> Segmentation:
@@ -126,6 +145,12 @@ def segmentation_of(labels: np.ndarray | None, report: dict, request: Request) -
         raise _unfit(request, f"hold a uint8 mask of {scan.voxels.shape}, got {got}")
     # The wire's buffer is read-only; files and SimpleITK have x run fastest.
     return Segmentation(Mask(labels.copy(order="F"), scan.affine), report)
+
+
+def _check_id(answer: Any, request: Request) -> None:
+    said = answer.get_response().id
+    if said not in ("", request.id):
+        raise _unfit(request, f"carry its id, got the answer to {said}")
 
 
 def _unfit(request: Request, what: str) -> ServingError:

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 
 from dyntransnet import repository as names
-from dyntransnet.contract import Contract
 from dyntransnet.errors import DynTransNetError, ModelError, NotReadyError, ScanError, ServingError
 from dyntransnet.imaging.answer import Stopwatch, answer
-from dyntransnet.imaging.fingerprint import Fingerprint, read_fingerprint
 from dyntransnet.imaging.presets import tuned
 from dyntransnet.imaging.segment import Segmentation
 from dyntransnet.imaging.tiling import Watch
@@ -24,7 +22,9 @@ from dyntransnet.service.asked import read_request, request_id_of
 from dyntransnet.service.budget import Budget, GoneError, LateError
 from dyntransnet.service.journal import trace_of, write_entry
 from dyntransnet.service.meters import Meters, Outcome
-from dyntransnet.service.versions import read_receipt, read_traffic
+from dyntransnet.service.networks import Network, read_config, read_network
+from dyntransnet.service.statuses import STATUSES
+from dyntransnet.service.versions import read_traffic
 
 NOT_READY = "Server not ready"
 """How Triton refuses a model's own calls once it was told to stop."""
@@ -34,21 +34,6 @@ PROGRESS_EVERY_S = 0.2
 
 Progress = Callable[[list[Any]], None]
 """Sends tensors ahead of the answer."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A version of the network next door.
-
-    Attributes:
-        version: its folder.
-        contract: how to feed it.
-        fingerprint: of what it learned from, if that is known.
-    """
-
-    version: int
-    contract: Contract
-    fingerprint: Fingerprint | None
 
 
 @dataclass
@@ -81,6 +66,8 @@ class FrontDoor:
         self._networks: dict[int, Network] = {}
         self._traffic = read_traffic(self._folder)
         self._meters = Meters(triton)
+        # Read once: all versions share it, and publish may write the next server's meanwhile.
+        self._config = read_config(self._folder)
         self._network(None)
 
     def respond(self, request: Any, progress: Progress | None = None) -> Any:
@@ -95,7 +82,7 @@ class FrontDoor:
             response = self._triton.InferenceResponse(self._answer(request, record, progress))
             record.outcome = Outcome.ANSWERED
         except Exception as error:  # noqa: BLE001  # the server outlives a bug; the log tells of it
-            response = self._refusal(error, record)
+            response = self._refusal(error, record, tells_status=progress is not None)
         taken = {"seconds": time.perf_counter() - begun, "phases": record.clock.seconds}
         self._meters.add(
             record.outcome,
@@ -136,7 +123,12 @@ class FrontDoor:
         return self._tensors(found, record, network)
 
     def _tensors(self, found: Segmentation, record: Record, network: Network) -> list[Any]:
-        origin = {"request_id": record.request_id, "network_version": network.version}
+        origin = {
+            "request_id": record.request_id,
+            "network_version": network.version,
+            names.RUNTIME: network.runtime,
+            names.PRECISION: network.precision,
+        }
         report = json.dumps(found.report | origin).encode()
         arrays = {
             names.MASK: np.ascontiguousarray(found.mask.labels),
@@ -171,10 +163,7 @@ class FrontDoor:
             if version not in (None, *self._traffic.kept, self._traffic.last):
                 raise ScanError(f"{names.NETWORK_VERSION}: must be a known one, got {version}")
             folder = self._folder / str(number)
-            read_receipt(folder)
-            self._networks[number] = Network(
-                number, Contract.load(folder), read_fingerprint(folder)
-            )
+            self._networks[number] = read_network(folder, self._config)
         return self._networks[number]
 
     def _ask(self, network: Network, windows: np.ndarray) -> np.ndarray:
@@ -201,20 +190,20 @@ class FrontDoor:
         tensor = self._triton.get_input_tensor_by_name(request, name)
         return None if tensor is None else tensor.as_numpy()
 
-    def _refusal(self, error: Exception, record: Record) -> Any:
+    def _refusal(self, error: Exception, record: Record, *, tells_status: bool) -> Any:
         """What a client is told of an exception, and what is kept of it."""
-        codes, said = self._triton.TritonError, str(error)
+        said, status = str(error), "INTERNAL"
         record.facts["error"] = type(error).__name__
         if isinstance(error, GoneError | LateError):
+            status = "CANCELLED"
             is_late = isinstance(error, LateError)
-            record.outcome, code = Outcome.LATE if is_late else Outcome.CANCELLED, codes.CANCELLED
+            record.outcome = Outcome.LATE if is_late else Outcome.CANCELLED
         elif isinstance(error, ScanError):
-            record.outcome, code = Outcome.REFUSED, codes.INVALID_ARG
+            record.outcome, status = Outcome.REFUSED, "INVALID_ARGUMENT"
             record.facts["code"] = error.code
         elif isinstance(error, NotReadyError):
-            record.outcome, code = Outcome.CANCELLED, codes.UNAVAILABLE
+            record.outcome, status = Outcome.CANCELLED, "UNAVAILABLE"
         else:
-            code = codes.INTERNAL
             record.facts["trace"] = trace_of(error)
             if isinstance(error, ServingError | ModelError):  # neither names a case
                 record.facts["cause"] = said
@@ -222,4 +211,7 @@ class FrontDoor:
                 said = "internal error, see the server's log"
         if record.is_named_here:  # or else nobody could find it in the log
             said += f" (request {record.request_id})"
-        return self._triton.InferenceResponse(error=codes(said, code))
+        if tells_status:
+            said = f"{status}: {said}"
+        code = getattr(self._triton.TritonError, STATUSES[status])
+        return self._triton.InferenceResponse(error=self._triton.TritonError(said, code))
