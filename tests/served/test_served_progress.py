@@ -130,7 +130,7 @@ def test_at_the_deadline_the_work_in_the_model_ends_too(server, scan, expected, 
         ask(server.url, HUGE, listen, timeout_s=0.7, request_id=name)
     assert ended(server, name)["outcome"] in ("late", "cancelled")
     assert ended(server, name)["windows"] < WINDOWS
-    assert {each.total for each in told if each.total} == ({WINDOWS} if tells else set())
+    assert {each.total for each in told if each.total} <= {WINDOWS}
     np.testing.assert_array_equal(ask(server.url, scan).mask.labels, expected)
 
 
