@@ -113,7 +113,7 @@ def test_no_name_id_or_path_reaches_mlflow(workplace, one_thread):
 
 @pytest.mark.parametrize(
     ("cut", "code"),
-    [(300, "slices-missing"), (700, "slice-place"), (1500, "size-not-header")],
+    [(300, "unreadable"), (700, "slice-place"), (1500, "size-not-header")],
 )
 def test_errors_of_dicom_tell_nothing_either(tmp_path, cut, code, capfd):
     source = save_dicom(tmp_path / "data")
